@@ -1,0 +1,98 @@
+# What a user types. Needs Linux, Python 3.11 or newer with venv, git, make and a package index.
+# Variables: PYTHON (interpreter for .venv), JOBS, ENGINE and OUTPUT (for `make demo`), PYTEST_ARGS.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env demo test lint format lock bench-dataset bench-images clean
+
+BIN := $(CURDIR)/.venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+ENV := .venv/.installed
+JOBS ?= 4
+OUTPUT ?= outputs
+REPORT := $(OUTPUT)/results/demo/report.html
+PYTEST_ARGS ?=
+# By another name, because `make -n` would run a line that holds MAKE itself.
+REMAKE := $(MAKE) --no-print-directory
+
+# Snakemake starts `python` and `bash` by name, and would cache sources in the user's home.
+# It also wants to know the user's name, which a bare user id does not have.
+RUN := PATH="$(BIN):$$PATH" XDG_CACHE_HOME="$(CURDIR)/.cache" LOGNAME="$${LOGNAME:-$$(id -un 2>/dev/null || id -u)}"
+SNAKEMAKE := $(RUN) $(BIN)/snakemake
+CONFIG := $(if $(ENGINE),engine=$(ENGINE)) $(if $(filter-out outputs,$(OUTPUT)),output_dir=$(OUTPUT))
+OVERRIDES := $(if $(strip $(CONFIG)),--config $(CONFIG))
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+env: $(ENV) ## create .venv from requirements.lock
+
+.venv/.locked: requirements.lock
+	@python="$(PYTHON)"; \
+	for candidate in $${python:-python3.13 python3.12 python3.11 python3}; do \
+	  if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    python="$$candidate"; found=yes; break; \
+	  fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "No Python 3.11 or newer with venv found$${python:+ (tried PYTHON=$$python)}." >&2; \
+	  echo "Hint: install one (Debian: python3 and python3-venv) or name it: make env PYTHON=/path/to/python3" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Creating .venv with $$("$$python" --version) ($$python)"; \
+	"$$python" -m venv --clear .venv
+	@# The build back-end first: a package without a wheel would otherwise fetch one unhashed.
+	@sed -n '/^setuptools==/,/^ *#/p' requirements.lock > .venv/build-requirements.txt
+	$(PIP) --require-hashes -r .venv/build-requirements.txt
+	$(PIP) --require-hashes --no-build-isolation -r requirements.lock
+	touch $@
+
+$(ENV): .venv/.locked pyproject.toml
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@# Without byte code every start of Snakemake costs a second more. Templates among the packages do not compile.
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true
+	touch $@
+
+demo: $(ENV) ## run the demo: prepare the instances, run, print the report
+	$(RUN) $(BIN)/python -m trajmake.demo --destination demo/data $(if $(ENGINE),--engine $(ENGINE))
+	@status=0; \
+	echo snakemake -j $(JOBS) --profile hybrid $(OVERRIDES); \
+	$(SNAKEMAKE) -j $(JOBS) --profile hybrid $(OVERRIDES) || status=$$?; \
+	if [ -e $(OUTPUT)/results/demo/final_report.txt ]; then \
+	  $(REMAKE) $(REPORT) || status=$$?; \
+	  cat $(OUTPUT)/results/demo/final_report.txt; \
+	  echo "HTML report: $(CURDIR)/$(REPORT)"; \
+	fi; \
+	exit $$status
+
+# Made after the run, and again only when its numbers are newer.
+$(REPORT): $(OUTPUT)/results/demo/results.csv $(OUTPUT)/results/demo/final_report.txt
+	$(SNAKEMAKE) --profile hybrid $(OVERRIDES) --report $@
+
+test: lint ## lint, then run every test
+	$(RUN) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(ENV) ## check style, types and workflow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(SNAKEMAKE) --lint
+
+format: $(ENV) ## put the sources into their house style
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+lock: $(ENV) ## resolve requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --extra dev --generate-hashes --upgrade \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock pyproject.toml
+
+bench-dataset: $(ENV) ## measure what a dataset of 20,000 rows and 2 GB adds to a dry run
+	$(RUN) $(BIN)/python bench/dataset_index.py
+
+bench-images: $(ENV) ## measure S3 to runnable image against downloading the file and `docker load`
+	$(RUN) $(BIN)/python bench/images.py
+
+clean: ## remove .venv and the tools' caches; never outputs, which cost money
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache trajmake.egg-info
