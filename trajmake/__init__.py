@@ -1,0 +1,3 @@
+"""Trajmake: make for agent trajectories."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,92 @@
+"""Files that are either whole or not there.
+
+Every artefact is written to a temporary name beside its target, synced, and
+renamed, so that a reader never meets half of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from trajmake.errors import DiskFullError
+
+
+@contextlib.contextmanager
+def atomic(path: Path | str) -> Iterator[IO[bytes]]:
+    """Open ``path`` for binary writing; it appears only when the block ends well.
+
+    Raises:
+        DiskFullError: no space left on the device (the old file is untouched).
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:64]}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, target)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                f"No space left while writing {target}.", "Free disk space, then run the same command again."
+            ) from error
+        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write ``data`` to ``path`` atomically."""
+    with atomic(path) as stream:
+        stream.write(data)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write ``text`` (UTF-8, newlines as given) to ``path`` atomically."""
+    write_bytes(path, text.encode("utf-8", errors="surrogateescape"))
+
+
+def write_json(path: Path | str, value: Any, *, indent: int | None = 2) -> None:
+    """Write ``value`` as JSON with a final newline; ``indent=None`` gives one line.
+
+    Half a surrogate pair, which no UTF-8 can hold, is escaped and comes back as it was.
+    """
+    try:
+        data = json.dumps(value, indent=indent, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        data = json.dumps(value, indent=indent).encode()
+    write_bytes(path, data + b"\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read one JSON value (a one-line ``.jsonl`` is one too)."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def append_line(path: Path | str, line: str) -> None:
+    """Append one line with a single ``write`` and sync it."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        os.write(handle, (line + "\n").encode())
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
