@@ -1,0 +1,175 @@
+"""Downloads in parts, side by side; one that was interrupted goes on where it stopped.
+
+Beside the target lie ``TARGET.part`` and its journal ``TARGET.part.journal``: a
+line of JSON that says of what it is a part, then the number of each block that
+is complete. They outlive faults and killed processes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from trajmake import files
+from trajmake.errors import ImageBrokenError, ImageMissingError
+from trajmake.images import ranged
+from trajmake.images.checksums import Checksums
+from trajmake.images.sources.base import Remote
+
+logger = logging.getLogger(__name__)
+
+BLOCK = 16 << 20  # bytes of one request
+WORKERS = 8
+_AHEAD = 2 * WORKERS  # blocks asked for before the reader takes them
+_SLICE = 1 << 20
+
+
+class Download:
+    """One archive on its way to ``target``; the caller sees to it that nobody else downloads it there.
+
+    Attributes:
+        sha256: Of the whole content, once :meth:`stream` has ended.
+    """
+
+    def __init__(self, remote: Remote, target: Path) -> None:
+        self.sha256 = ""
+        self.part = target.with_name(target.name + ".part")
+        self._remote = remote
+        self._journal = target.with_name(target.name + ".part.journal")
+        size = remote.size if remote.ranges else 0
+        self._blocks = -(-size // BLOCK)
+        self._head = {"uri": remote.uri, "version": remote.version, "size": size, "block": BLOCK}
+
+    def keep(self, target: Path) -> None:
+        """Give the complete download its own name."""
+        os.replace(self.part, target)
+        self.discard()
+
+    def discard(self) -> None:
+        """Forget the download and what there is of it."""
+        self._journal.unlink(missing_ok=True)
+        self.part.unlink(missing_ok=True)
+
+    @property
+    def missing(self) -> int:
+        """Bytes that are still to come."""
+        return max(0, self._remote.size - BLOCK * len(self._done()))
+
+    def stream(self) -> Iterator[bytes]:
+        """Download and give the content in order, each block as soon as it is there.
+
+        The last bytes are given only when everything is checked, so that a
+        consumer never has the whole of an archive that is not what its source says.
+
+        Raises:
+            ImageBrokenError: size or checksum differ from what the source says; nothing of it is kept.
+            ImageMissingError: the source fails; what has come is kept.
+        """
+        sums = Checksums(self._remote.checksums, self._remote.part_size)
+        last = b""
+        size = 0
+        with ThreadPoolExecutor(1, "checksum") as pool:  # one thread: in order, and beside the consumer's work
+            running: Future[None] | None = None
+            for data in self._parallel() if self._remote.ranges and self._remote.size > 0 else self._single():
+                if last:
+                    yield last
+                if running:
+                    running.result()
+                running = pool.submit(sums.update, data)
+                size += len(data)
+                last = data
+        problems = list(sums.differences())
+        if self._remote.size not in (-1, size):
+            problems.append(f"it has {size} bytes, the source says {self._remote.size}")
+        if problems:
+            self.discard()
+            raise ImageBrokenError(
+                f"Image {self._remote.uri} came damaged: {'; '.join(problems)}.",
+                "Fetch it again, or mend its source.",
+            )
+        self.sha256 = sums.sha256
+        yield last
+
+    def _single(self) -> Iterator[bytes]:
+        """From a server without ranges: in one go, from the start."""
+        self._journal.unlink(missing_ok=True)
+        try:
+            with self.part.open("wb") as part:
+                for data in self._remote.read(0, 0):
+                    part.write(data)
+                    yield data
+        except ConnectionError as error:
+            self.discard()
+            message = f"Image {self._remote.uri} cannot be downloaded: {error}."
+            hint = "Its server gives no parts, so that it begins anew each time."
+            raise ImageMissingError(message, hint) from error
+
+    def _parallel(self) -> Iterator[bytes]:
+        done = self._resume()
+        if done:
+            logger.info("image %s: going on with %d of %d blocks", self._remote.uri, len(done), self._blocks)
+        handle = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        journal = os.open(self._journal, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        pool = ThreadPoolExecutor(WORKERS, "download")
+        try:
+            pending: dict[int, Future[None]] = {}
+            asked = 0
+            for block in range(self._blocks):
+                while asked < min(self._blocks, block + _AHEAD):
+                    if asked not in done:
+                        pending[asked] = pool.submit(self._fetch, asked, handle, journal)
+                    asked += 1
+                if block in pending:
+                    pending.pop(block).result()
+                yield from self._pieces(block, handle)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            os.close(journal)
+            os.close(handle)
+
+    def _fetch(self, block: int, handle: int, journal: int) -> None:
+        start, length = self._span(block)
+        position = start
+        for data in ranged.read(self._remote, start, length):
+            view = memoryview(data)
+            while view:
+                written = os.pwrite(handle, view, position)
+                view, position = view[written:], position + written
+        os.write(journal, f"{block}\n".encode())
+
+    def _pieces(self, block: int, handle: int) -> Iterator[bytes]:
+        start, length = self._span(block)
+        for offset in range(start, start + length, _SLICE):
+            data = os.pread(handle, min(_SLICE, start + length - offset), offset)
+            if not data:
+                self.discard()  # somebody cut the part short: its journal says more than there is
+                raise ImageBrokenError(f"The part file {self.part} is damaged.", "Run the same command again.")
+            yield data
+
+    def _span(self, block: int) -> tuple[int, int]:
+        start = block * BLOCK
+        return start, min(BLOCK, self._remote.size - start)
+
+    def _resume(self) -> set[int]:
+        """Blocks that are there; another object's part is removed."""
+        done = self._done()
+        if not done:
+            self.discard()
+        # Written anew: a killed process may have left half a line, which the next would be appended to.
+        lines = [json.dumps(self._head), *map(str, sorted(done))]
+        files.write_text(self._journal, "".join(f"{line}\n" for line in lines))
+        return done
+
+    def _done(self) -> set[int]:
+        try:
+            head, *lines = self._journal.read_text().split("\n")
+            if json.loads(head) != self._head or not self._head["version"] or not self.part.exists():
+                return set()
+            # The last line may be half written: then what follows the last newline is no block.
+            return {int(line) for line in lines[:-1] if line.isdecimal() and int(line) < self._blocks}
+        except (OSError, ValueError):
+            return set()

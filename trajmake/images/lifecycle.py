@@ -1,0 +1,269 @@
+"""An image's life on a host: fetched, loaded, ensured before each use, released after the last."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trajmake import files
+from trajmake.engines.base import Engine, Image, Puller, StreamLoader
+from trajmake.errors import ConfigError, DiskFullError, ImageBrokenError, ImageMissingError, TrajmakeError
+from trajmake.images import archive, ranged, sources, space, tarballs
+from trajmake.images.archive import Archive
+from trajmake.images.download import Download
+from trajmake.images.leases import Lease
+from trajmake.images.naming import double_tags
+from trajmake.images.space import Need, mark
+from trajmake.sessions import faults, layout, locks
+from trajmake.settings import Settings
+
+__all__ = ["Host", "ensure", "fetch", "load", "mark", "release"]
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE = 24 * 3600.0  # seconds that one process waits for another that brings the same image
+
+
+@dataclass(frozen=True)
+class Host:
+    """Where images are to be: an engine, and a session's folders beside it."""
+
+    engine: Engine
+    options: Settings
+
+    @property
+    def folder(self) -> Path:
+        """Of tarballs, records and locks."""
+        return Path(self.options.output_dir) / layout.IMAGES
+
+    @property
+    def driver(self) -> Path:
+        """The driver's lock of the session."""
+        return Path(self.options.output_dir) / layout.LOCK.format(session=self.options.session)
+
+    def lease(self, image_id: str) -> Lease:
+        """This session's lease of an image."""
+        return Lease(image_id, self.driver)
+
+    def claim(self, uri: str) -> contextlib.AbstractContextManager[None]:
+        """One process at a time brings an image into this folder."""
+        return locks.claim(self.folder / f".{layout.image_name(uri)}.lock", patience=_PATIENCE)
+
+
+def fetch(host: Host, uri: str, tarball: Path) -> None:
+    """Bring the image at ``uri`` here: its tarball, or where the engine has it by then a record of that.
+
+    Nothing is downloaded where the engine holds the image that the remote
+    manifest names. An engine that can loads it while it comes in.
+
+    Raises:
+        ConfigError: a kind of URI that is not known, or that the engine cannot use.
+        ImageMissingError: the source does not hold it, does not give it, or cannot be reached.
+        ImageBrokenError: it is damaged, or for another machine.
+        DiskFullError: there is no room for it.
+    """
+    with _named(uri), host.claim(uri):
+        tarball.unlink(missing_ok=True)
+        image = _bring(host, uri, tarball, "")
+        if image and not tarball.exists():  # it is there all the same when it is to be kept
+            tarballs.write_arrived(tarball, image[0].id, image[1], uri)
+
+
+def load(host: Host, tarball: Path, uri: str) -> dict[str, Any]:
+    """Load what :func:`fetch` brought, unless the engine holds it, and give ``{image}.loaded.json``.
+
+    Raises:
+        ImageMissingError, ImageBrokenError, DiskFullError: see :func:`fetch`.
+    """
+    with _named(uri), host.claim(uri):
+        if here := tarballs.arrived(tarball):
+            sha256 = str(here["sha256"])
+            image = _find(host, here["here"], uri)
+            if image is None:  # removed since then
+                image, sha256 = _again(host, uri, here["here"])
+        else:
+            image = _load(host, tarball, uri)
+            sha256 = tarballs.sha256(tarball)
+    tags = [tag for tag in image.tags if tag != mark(image.id)]
+    return {"image": tarball.stem, "id": image.id, "size": image.size, "tags": tags, "uri": uri, "sha256": sha256}
+
+
+def ensure(engine: Engine, uri: str, options: Settings) -> Image:
+    """The image at ``uri`` on this host, leased: loaded where it was removed, was never here, or has no record.
+
+    Args:
+        engine: Where it must be.
+        uri: Where it comes from.
+        options: The session's.
+
+    Raises:
+        CarriedFault: its record is a fault: what could not be fetched or loaded is not tried again by every run.
+        ImageBrokenError: the source now holds another image than the record says.
+    """
+    host = Host(engine, options)
+    name = layout.image_name(uri)
+    marker, tarball = host.folder / f"{name}.loaded.json", host.folder / f"{name}.tar"
+    known = files.read_json(marker) if marker.exists() else {}
+    faults.check(known)
+    expected = str(known.get("id", ""))
+    if expected and (found := _find(host, expected, uri)):
+        return found
+    with _named(uri), host.claim(uri):
+        if tarball.exists() and not tarballs.arrived(tarball):
+            return _load(host, tarball, uri, expected)
+        return _again(host, uri, expected)[0]
+
+
+def release(engine: Engine, record: dict[str, Any], options: Settings) -> dict[str, Any]:
+    """Free an image after its last test run, unless it is to be kept, is used by others, or was there before us."""
+    host = Host(engine, options)
+    host.lease(record["id"]).drop()
+    found = engine.find(record["id"])
+    if found is None:
+        why = "is not there any more"
+    elif options.images.keep:
+        why = "is to be kept"
+    elif mark(found.id) not in found.tags:
+        why = "was not loaded by Trajmake"
+    else:
+        why = space.remove(engine, found, host.driver)
+    return {"image": record["image"], "released": not why, "why": why}
+
+
+def _find(host: Host, image_id: str, uri: str) -> Image | None:
+    lease = host.lease(image_id)
+    with lease.locked():
+        found = host.engine.find(image_id)
+        if found is None:
+            return None
+        lease.take()
+    tags = double_tags(host.options, uri)
+    return host.engine.tag(image_id, tags) if not set(tags) <= set(found.tags) else found
+
+
+def _again(host: Host, uri: str, expected: str) -> tuple[Image, str]:
+    """From the source once more, leaving no tarball."""
+    tarball = host.folder / f".{layout.image_name(uri)}.tar"
+    try:
+        brought = _bring(host, uri, tarball, expected)
+        return brought or (_load(host, tarball, uri, expected), tarballs.sha256(tarball))
+    finally:
+        tarball.unlink(missing_ok=True)
+
+
+def _bring(host: Host, uri: str, tarball: Path, expected: str) -> tuple[Image, str] | None:
+    """The image and its archive's sha256 where it is in the engine now; else the tarball is there."""
+    host.folder.mkdir(parents=True, exist_ok=True)
+    source = sources.locate(uri, host.options.images)
+    if isinstance(source, sources.LocalFile):
+        tarballs.link(source.path, tarball)
+        return None
+    with Lease(f"source {uri}", host.driver).locked():  # other runs on this host wait, then find it here
+        if isinstance(source, sources.Reference):
+            return _pull(host, source.name, uri), ""
+        known = ranged.manifest(source)
+        if known:
+            _check_expected(uri, known, expected)
+            if found := _find(host, known.image_id, uri):
+                logger.info("image %s: %s is in %s; nothing is downloaded", uri, known.image_id, host.engine.name)
+                return found, ""
+            if isinstance(host.engine, StreamLoader):
+                return _stream(host, host.engine, uri, known, Download(source, tarball), tarball)
+        download = Download(source, tarball)
+        space.make(host.engine, host.driver, 0, [Need(host.folder, download.missing, "the download")])
+        for _ in download.stream():
+            pass
+        download.keep(tarball)
+    return None
+
+
+def _stream(
+    host: Host, engine: StreamLoader, uri: str, known: Archive, download: Download, tarball: Path
+) -> tuple[Image, str]:
+    """Load the archive while it is downloaded."""
+    lease = host.lease(known.image_id)
+    with lease.locked():
+        needs = [Need(host.folder, download.missing, "the download"), *_needs(host, known.stored)]
+        _make_room(host, known.stored, needs)
+        names = [*known.tags, mark(known.image_id), *double_tags(host.options, uri)]
+        try:
+            image = engine.load_stream(uri, download.stream(), known.image_id, names)
+        except ImageBrokenError:  # more of the same would not mend it
+            download.discard()
+            raise
+        lease.take()
+    logger.info("image %s: %s loaded into %s as it came in", uri, image.id, host.engine.name)
+    if host.options.images.keep:
+        download.keep(tarball.with_name(tarball.name.lstrip(".")))
+    else:
+        download.discard()
+    return image, download.sha256
+
+
+def _pull(host: Host, reference: str, uri: str) -> Image:
+    engine = host.engine
+    if not isinstance(engine, Puller):
+        raise ConfigError(
+            f"The image {uri} is a reference to a registry, which the engine {engine.name} cannot pull.",
+            "Use engine: docker, or save the image with `docker save` and name the file.",
+        )
+    image = engine.find(reference)
+    if image is None:
+        before = {held.id for held in engine.images()}
+        image = engine.pull(reference)
+        if image.id not in before:
+            image = engine.tag(image.id, [mark(image.id)])
+    found = _find(host, image.id, uri)
+    if found is None:
+        raise ImageMissingError(f"Image {uri} was removed while it was pulled.", "Run the same command again.")
+    return found
+
+
+def _load(host: Host, tarball: Path, uri: str, expected: str = "") -> Image:
+    held = archive.read_archive(tarball)
+    _check_expected(uri, held, expected)
+    if found := _find(host, held.image_id, uri):
+        logger.info("image %s: %s was in %s", uri, held.image_id, host.engine.name)
+        return found
+    lease = host.lease(held.image_id)
+    with lease.locked():
+        if host.engine.find(held.image_id) is None:
+            _make_room(host, held.stored, _needs(host, held.stored))
+        image = host.engine.load(tarball, [mark(held.image_id), *double_tags(host.options, uri)])
+        lease.take()
+    logger.info("image %s: %s loaded into %s", uri, held.image_id, host.engine.name)
+    return image
+
+
+def _needs(host: Host, stored: int) -> list[Need]:
+    """A daemon unpacks the archive aside before it unpacks its layers."""
+    copies = 2 if isinstance(host.engine, StreamLoader) else 1
+    return [Need(host.engine.place(), copies * stored, "the unpacked image")]
+
+
+def _make_room(host: Host, unpacked: int, needs: list[Need]) -> None:
+    space.make(host.engine, host.driver, unpacked, needs, max_disk_gb=host.options.images.max_disk_gb)
+
+
+def _check_expected(uri: str, held: Archive, expected: str) -> None:
+    if expected and held.image_id != expected:
+        raise ImageBrokenError(
+            f"{uri} held the image {expected} when this project loaded it first; now it holds {held.image_id}.",
+            f"Restore it, or accept the new one by removing {layout.image_name(uri)}.loaded.json.",
+        )
+
+
+@contextlib.contextmanager
+def _named(uri: str) -> Iterator[None]:
+    """Let faults of an image name its URI."""
+    try:
+        yield
+    except (ImageBrokenError, ImageMissingError, DiskFullError) as error:
+        if uri in error.message:
+            raise
+        named: TrajmakeError = type(error)(f"Image {uri}: {error.message}", error.hint)
+        raise named from error
