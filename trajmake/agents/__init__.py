@@ -1,0 +1,59 @@
+"""Agents: who acts in a container."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import TYPE_CHECKING
+
+from trajmake.agents.base import Agent, AgentLimits, Task, Trajectory
+from trajmake.datasets.instance import Instance
+from trajmake.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trajmake.settings import ModelSettings
+
+__all__ = ["AGENTS", "Agent", "AgentLimits", "Task", "Trajectory", "make", "needs_model"]
+
+# Name in the configuration -> module with `create(model, instance) -> Agent`.
+AGENTS = {
+    "empty": "trajmake.agents.empty",
+    "gold": "trajmake.agents.gold",
+    "mini_swe_agent": "trajmake.agents.mini_swe_agent",
+    "scripted": "trajmake.agents.scripted",
+}
+_WITHOUT_MODEL = frozenset({"empty", "gold", "scripted"})
+
+
+def make(model: ModelSettings, instance: Instance) -> Agent:
+    """The agent that ``model`` names, for one instance.
+
+    Only ``gold`` is given the row; every other agent gets an instance without
+    patch, tests and row, and its task later (:class:`Task`).
+
+    Raises:
+        ConfigError: unknown agent, or one that cannot be made from these settings.
+        DatasetError: the row lacks what the agent needs.
+    """
+    _known(model.agent)
+    if model.agent != "gold":
+        instance = dataclasses.replace(
+            instance, patch="", test_patch="", fail_to_pass=(), pass_to_pass=(), test_command="", row={}
+        )
+    agent: Agent = importlib.import_module(AGENTS[model.agent]).create(model, instance)
+    return agent
+
+
+def needs_model(name: str) -> bool:
+    """Whether this agent asks a model.
+
+    Raises:
+        ConfigError: unknown agent.
+    """
+    return _known(name) not in _WITHOUT_MODEL
+
+
+def _known(name: str) -> str:
+    if name not in AGENTS:
+        raise ConfigError(f"Unknown agent {name!r}.", f"Known: {', '.join(sorted(AGENTS))}.")
+    return name

@@ -1,0 +1,73 @@
+"""Who acts: the protocol every agent fulfils.
+
+Only the task reaches an agent: never the row, the gold patch, the tests or a key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from trajmake.engines.base import Container
+from trajmake.llm.base import LLM
+from trajmake.outcomes import ExitStatus
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an agent is told.
+
+    Attributes:
+        instance_id: For file names and logs only; no prompt contains it.
+        problem_statement: The issue's text, newlines restored.
+        workdir: The repository's folder inside the container.
+        env: Variables for every command (pagers off, the image's environment).
+    """
+
+    instance_id: str
+    problem_statement: str
+    workdir: str
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AgentLimits:
+    """What a run may use (0 means no limit): model calls, US dollars, seconds."""
+
+    steps: int = 250
+    cost_usd: float = 3.0
+    seconds: float = 7200
+    command_seconds: float = 60
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What an agent did.
+
+    Attributes:
+        exit_status: How it ended.
+        instruction: The first user message, as the model saw it.
+        history: Events in OpenHands V0 form (``docs/formats.md``).
+        message: What the agent said at the end, or why it stopped.
+        native: The agent's own record, kept beside ``output.jsonl`` when given.
+        details: What acted, for provenance: version of the agent, digest of its prompt.
+    """
+
+    exit_status: ExitStatus
+    instruction: str = ""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    message: str = ""
+    native: dict[str, Any] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Agent(Protocol):
+    """Solves one task in one container. The patch is taken by the caller, afterwards."""
+
+    def solve(self, task: Task, container: Container, llm: LLM | None, limits: AgentLimits) -> Trajectory:
+        """Work until done or a limit is reached.
+
+        Raises:
+            TrajmakeError: the machine failed (container lost, provider down, ...).
+        """
+        ...

@@ -1,0 +1,83 @@
+"""What an agent did, as the events of an OpenHands V0 history (``docs/formats.md``).
+
+Actions carry ``action`` and ``args``; observations carry ``observation``,
+``content``, ``extras`` and the id of the action that caused them.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+SHOWN = 10_000  # characters of an output kept in an event; an agent is shown no more
+
+
+class History:
+    """Collects events in order, numbered from 0."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def system(self, text: str, *, at: float | None = None) -> int:
+        """The system prompt."""
+        return self._action("agent", text, "system", {"content": text, "tools": None}, at)
+
+    def message(self, source: str, text: str, *, at: float | None = None) -> int:
+        """Words of the ``user`` (the task, a complaint) or of the ``agent``."""
+        args = {"content": text, "image_urls": None, "wait_for_response": False}
+        return self._action(source, text, "message", args, at)
+
+    def run(self, command: str, thought: str = "", *, at: float | None = None) -> int:
+        """A command that the agent gave."""
+        args = {"command": command, "thought": thought, "is_input": False, "hidden": False}
+        return self._action("agent", f"Running command: {command}", "run", args, at)
+
+    def ran(
+        self, cause: int, command: str, output: str, *, exit_code: int, workdir: str, at: float | None = None
+    ) -> int:
+        """What the command of event ``cause`` printed, head and tail when it was long."""
+        event = {
+            "cause": cause,
+            "observation": "run",
+            "content": shown(output),
+            "extras": {
+                "command": command,
+                "metadata": {"exit_code": exit_code, "working_dir": workdir},
+                "hidden": False,
+            },
+            "success": exit_code == 0,
+        }
+        return self._add("agent", f"Command `{command}` executed with exit code {exit_code}.", event, at)
+
+    def finish(self, text: str, *, at: float | None = None) -> int:
+        """The agent says that it is done."""
+        args = {"final_thought": text, "outputs": {}, "thought": ""}
+        return self._action("agent", text, "finish", args, at)
+
+    def stop(self, reason: str, *, at: float | None = None) -> int:
+        """A limit ended the run."""
+        event = {
+            "observation": "agent_state_changed",
+            "content": "",
+            "extras": {"agent_state": "error", "reason": reason},
+        }
+        return self._add("environment", reason, event, at)
+
+    def _action(self, source: str, text: str, action: str, args: dict[str, Any], at: float | None) -> int:
+        return self._add(source, text, {"action": action, "args": args}, at)
+
+    def _add(self, source: str, text: str, event: dict[str, Any], at: float | None) -> int:
+        number = len(self.events)
+        moment = datetime.fromtimestamp(time.time() if at is None else at, UTC)
+        common = {"id": number, "timestamp": moment.isoformat(timespec="microseconds")}
+        self.events.append(common | {"source": source, "message": text} | event)
+        return number
+
+
+def shown(output: str) -> str:
+    """``output``, or its head and tail when it is longer than an agent is shown."""
+    if len(output) <= SHOWN:
+        return output
+    half = SHOWN // 2
+    return f"{output[:half]}\n[... {len(output) - SHOWN} characters elided ...]\n{output[-half:]}"

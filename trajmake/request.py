@@ -1,0 +1,27 @@
+"""What snakemake was asked for, as far as the plan depends on it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Request:
+    """What snakemake was asked for on its command line.
+
+    Attributes:
+        whole: The whole session, not single files or rules.
+        forced: Names of rules and files to be made again; ``*`` for all.
+    """
+
+    whole: bool = True
+    forced: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, workflow: Any) -> Self:
+        """Read it off Snakemake's workflow object."""
+        asked = workflow.dag_settings
+        forced = {"*"} if asked.forceall else {os.path.normpath(name) for name in asked.forcerun}
+        return cls(whole=set(asked.targets) <= {"all"}, forced=frozenset(forced))
