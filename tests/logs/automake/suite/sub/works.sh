@@ -1,0 +1,3 @@
+#!/bin/sh
+echo "PASS: printed"
+exit 0

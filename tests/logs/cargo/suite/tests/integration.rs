@@ -1,0 +1,7 @@
+#[test]
+fn works() {}
+
+#[test]
+fn fails_too() {
+    panic!("twice");
+}

@@ -1,0 +1,5 @@
+package broken
+
+import "testing"
+
+func TestNeverCompiled(t *testing.T) { undefined() }

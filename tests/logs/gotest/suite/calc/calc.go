@@ -1,0 +1,2 @@
+// Package calc has tests of every outcome.
+package calc

@@ -1,0 +1,2 @@
+require('./nothing_of_this_name');
+test('never runs', () => {});

@@ -1,0 +1,11 @@
+package org.example;
+
+import org.junit.jupiter.api.Test;
+
+class WordsTest {
+    @Test
+    void works() {}
+
+    @Test
+    void worksToo() {}
+}

@@ -1,0 +1,3 @@
+import './nothing_of_this_name';
+import { test } from 'vitest';
+test('never runs', () => {});
