@@ -1,0 +1,162 @@
+"""What lies on disk about a session: names, statuses, faults, locks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from trajmake import files
+from trajmake.errors import ClaimedError, KeyMissingError
+from trajmake.outcomes import Status
+from trajmake.sessions import faults, layout, locks, status
+from trajmake.sessions.status import StatusLine
+from trajmake.stages.boundary import Stage
+
+
+@pytest.mark.parametrize("name", ["12155_1", "owner__repo.pr_1", "a/b", "..", ".hidden", "é ü", "a%2Fb", "x" * 200])
+def test_any_id_is_a_file_name_and_comes_back(name):
+    safe = layout.safe_name(name)
+    assert "/" not in safe and not safe.startswith(".") and safe.isascii()
+    assert layout.original_name(safe) == name
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "é" * 100])
+def test_a_hostile_id_is_refused(name):
+    with pytest.raises(ValueError, match="file name"):
+        layout.safe_name(name)
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("s3://bucket/dir/owner_repo-abc.tar", "owner_repo-abc"),
+        ("registry.example/path/owner_repo:abc", "owner_repo-abc"),
+        ("owner_repo:abc", "owner_repo-abc"),
+        ("/data/x.tar.gz", "x"),
+    ],
+)
+def test_an_image_is_named_after_the_last_part_of_its_address(uri, name):
+    assert layout.image_name(uri) == name
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (StatusLine(Status.IN_PROGRESS, 17), "IN_PROGRESS|17\n"),
+        (StatusLine(Status.SUCCESS, 17, 4), "SUCCESS|17|4\n"),
+        (StatusLine(Status.FAILED, 17, 4, 5), "FAILED|17|4|5\n"),
+        (StatusLine(Status.TIMEOUT, 17, 4), "TIMEOUT|17|4\n"),
+    ],
+)
+def test_status_files_have_the_documented_form(tmp_path, line, text):
+    path = tmp_path / "m_i.status"
+    status.write(path, line)
+    assert path.read_text() == text
+    assert status.read(path) == line
+    assert status.read(tmp_path / "none") is None
+
+
+def stage(tmp_path):
+    return Stage("generate", "m i", tmp_path / "log", tmp_path / "faults.jsonl")
+
+
+def test_a_fault_becomes_a_record_a_count_and_a_message(tmp_path, capsys):
+    """What the machine did wrong stands in the place of the output; the traceback is in the log alone."""
+    out = tmp_path / "out.json"
+
+    def work():
+        raise KeyMissingError("The key of opus is not set.", "export OPUS_KEY=...")
+
+    for attempt in (1, 2):
+        stage(tmp_path).run(work, lambda fault: files.write_json(out, faults.as_record(fault)))
+        fault = faults.of(files.read_json(out))
+        assert (fault.stage, fault.reason, fault.exit_code, fault.attempt) == ("generate", "key_missing", 8, attempt)
+        assert faults.count(tmp_path / "faults.jsonl") == attempt
+    said = capsys.readouterr().err
+    assert "The key of opus is not set.\nHint: export" in said and "Traceback" not in said
+    assert "Traceback" in (tmp_path / "log").read_text()
+
+
+def test_no_log_holds_a_key(tmp_path, monkeypatch):
+    """Providers echo keys in their error pages, and tracebacks hold those."""
+    monkeypatch.setenv("SOME_API_KEY", "sk-0123456789")
+
+    def work():
+        raise RuntimeError("401 for sk-0123456789")
+
+    stage(tmp_path).run(work, lambda fault: None)
+    text = (tmp_path / "log").read_text()
+    assert "401 for **********" in text and "sk-0123456789" not in text
+
+
+def test_a_carried_fault_keeps_its_first_stage_and_is_counted_here_too(tmp_path, capsys):
+    """Markers are `ancient`: only its own count tells a later stage that it must be repeated."""
+    first = faults.Fault("load_image", "image_broken", "Truncated.", "", 4, 1)
+    seen = []
+    stage(tmp_path).run(lambda: faults.check(faults.as_record(first)), seen.append)
+    assert seen == [first]
+    assert faults.count(tmp_path / "faults.jsonl") == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_an_unexpected_exception_leaves_a_state_too(tmp_path):
+    seen = []
+    stage(tmp_path).run(lambda: {}["gone"], seen.append)
+    assert seen[0].reason == "internal" and "KeyError" in seen[0].message and "test_sessions.py" in seen[0].message
+
+
+def test_a_tarball_is_not_mistaken_for_a_record(tmp_path):
+    path = tmp_path / "x.tar"
+    path.write_bytes(b"\0" * 1024)
+    faults.check_file(path)
+    fault = faults.Fault("fetch_image", "image_missing", "None.", "", 4, 1)
+    files.write_json(path, faults.as_record(fault))
+    with pytest.raises(faults.CarriedFault):
+        faults.check_file(path)
+
+
+HOLD = """
+import sys, time
+from trajmake.sessions import locks
+locks.drive(sys.argv[1])
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_session_has_one_driver_and_its_lock_dies_with_it(tmp_path):
+    lock = tmp_path / ".driver.lock"
+    other = subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ClaimedError, match=f"process {other.pid}"):
+            locks.drive(lock)
+        with pytest.raises(ClaimedError), locks.claim(lock, patience=0.1):
+            pass
+    finally:
+        os.kill(other.pid, signal.SIGKILL)
+        other.wait()
+    with locks.claim(lock, patience=5):
+        pass
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "a" / "x.txt"
+    files.write_text(path, "old")
+    with pytest.raises(RuntimeError), files.atomic(path) as stream:
+        stream.write(b"half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(path.parent) == ["x.txt"]
+
+
+def test_json_comes_back_as_it_was_even_with_half_a_surrogate_pair(tmp_path):
+    """Terminal output cut in the middle of a character ends up in records."""
+    value = {"text": "caf\u00e9 \ud83d \udcff"}
+    files.write_json(tmp_path / "x.json", value, indent=None)
+    assert files.read_json(tmp_path / "x.json") == value
+    assert (tmp_path / "x.json").read_bytes().count(b"\n") == 1

@@ -1,0 +1,159 @@
+"""``final_report.txt`` and ``{model}_summary.txt``: what people read first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+Outcome = Mapping[str, Any]
+RULE = "=" * 72
+
+
+def final_report(
+    session: str,
+    dataset: str,
+    blocks: Sequence[tuple[str, str, Sequence[Outcome]]],
+    invalid_rows: Sequence[str] = (),
+) -> str:
+    """The session's report.
+
+    Args:
+        session: Its name.
+        dataset: Path of the dataset.
+        blocks: (display name, configuration, outcomes) per model.
+        invalid_rows: Rows of the dataset that could not be run: place, id, reason.
+    """
+    everything = [outcome for _, _, outcomes in blocks for outcome in outcomes]
+    statuses = Counter(outcome["status"] for outcome in everything)
+    head = [
+        RULE,
+        "FINAL REPORT",
+        RULE,
+        f"Session ID: {session}",
+        f"Dataset: {dataset}",
+        f"Models: {len(blocks)}",
+        f"Total Runs: {len(everything)}",
+        f"Successful: {statuses['SUCCESS']}",
+        f"Failed: {statuses['FAILED']}",
+        f"Timed Out: {statuses['TIMEOUT']}",
+        f"Resolved: {_resolved(everything)}",
+        f"Completion Time: {_completed(everything)}",
+        "",
+    ]
+    models = "".join(model_summary(*block) for block in blocks)
+    return "\n".join(head) + models + _notes(everything) + _faults(everything) + _invalid(invalid_rows)
+
+
+def model_summary(name: str, configuration: str, outcomes: Sequence[Outcome]) -> str:
+    """One model's block: how many ran to an end (success rate) and how many bugs it fixed (resolved rate)."""
+    statuses = Counter(outcome["status"] for outcome in outcomes)
+    lines = [
+        "-" * 72,
+        f"Model: {name}",
+        f"Configuration: {configuration}",
+        f"Total Instances: {len(outcomes)}",
+        f"Successful: {statuses['SUCCESS']}",
+        f"Failed: {statuses['FAILED']}",
+        f"Timed Out: {statuses['TIMEOUT']}",
+        f"Success Rate: {_percent(statuses['SUCCESS'], len(outcomes))}",
+        f"Resolved: {_resolved(outcomes)}",
+        f"Cost: {_cost(outcomes)}",
+        f"Completion Time: {_completed(outcomes)}",
+        "",
+        *(_row(outcome) for outcome in outcomes),
+        "",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def session_faults(outcomes: Sequence[Outcome], nameless: Sequence[str]) -> str:
+    """What keeps a session from being complete; empty when nothing does.
+
+    Args:
+        outcomes: All runs.
+        nameless: Rows of the dataset that cannot even be runs, one sentence each.
+    """
+    lines = []
+    if failed := sum(outcome["status"] == "FAILED" for outcome in outcomes):
+        lines += [f"{failed} of {len(outcomes)} runs met a fault of the machine:", fault_summary(outcomes)]
+    if nameless:
+        lines += [f"{len(nameless)} rows of the dataset are no instances:", *(f"    {row}" for row in nameless)]
+        lines += ["    Hint: mend or remove them; `trajmake dataset check` says more."]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def fault_summary(outcomes: Sequence[Outcome], *, examples: int = 3) -> str:
+    """The machine's faults grouped by reason and message, with examples and what to do."""
+    groups: dict[tuple[str, str, str, str], list[str]] = {}
+    for outcome in outcomes:
+        if outcome["status"] == "FAILED":
+            key = tuple(str(outcome[f"fault_{part}"] or "") for part in ("stage", "reason", "message", "hint"))
+            groups.setdefault(key, []).append(f"{outcome['model']}/{outcome['instance_id']}")  # type: ignore[arg-type]
+    lines = []
+    for (stage, reason, message, hint), names in sorted(groups.items()):
+        more = f" and {len(names) - examples} more" if len(names) > examples else ""
+        lines.append(f"{len(names)} x {reason} in {stage}: {message}")
+        lines.append(f"    {', '.join(names[:examples])}{more}")
+        if hint:
+            lines.append(f"    Hint: {hint}")
+    return "\n".join(lines)
+
+
+def _faults(outcomes: Sequence[Outcome]) -> str:
+    summary = fault_summary(outcomes)
+    if not summary:
+        return ""
+    return f"{'-' * 72}\nFaults of the machine (in no rate of resolved; the same command repeats them):\n{summary}\n"
+
+
+def _notes(outcomes: Sequence[Outcome]) -> str:
+    """What deviated in test runs without being a fault, and flaky tests: once per instance, with the models."""
+    notes: dict[tuple[str, str], list[str]] = {}
+    for outcome in outcomes:
+        said = list(outcome.get("warnings", ()))
+        if flaky := outcome.get("flaky"):
+            more = f" and {len(flaky) - 3} more" if len(flaky) > 3 else ""
+            said.append(f"flaky tests: {', '.join(flaky[:3])}{more}")
+        for note in said:
+            notes.setdefault((outcome["instance_id"], note), []).append(outcome["model"])
+    if not notes:
+        return ""
+    lines = [f"  {instance}: {note} ({', '.join(models)})\n" for (instance, note), models in sorted(notes.items())]
+    return f"{'-' * 72}\nNotes on test runs: {len(lines)}\n{''.join(lines)}"
+
+
+def _invalid(rows: Sequence[str]) -> str:
+    if not rows:
+        return ""
+    return f"{'-' * 72}\nInvalid rows: {len(rows)} (no model worked on them)\n" + "".join(f"  {row}\n" for row in rows)
+
+
+def _row(outcome: Outcome) -> str:
+    what = outcome["fault_reason"] or outcome["exit_status"] or ""
+    name = " ".join(outcome["instance_id"].split())
+    return f"  {name:<44} {outcome['status']:<8} {outcome['verdict']:<12} {what}"
+
+
+def _resolved(outcomes: Sequence[Outcome]) -> str:
+    judged = [outcome for outcome in outcomes if outcome["resolved"] is not None]
+    resolved = sum(outcome["resolved"] for outcome in judged)
+    apart = len(outcomes) - len(judged)
+    note = f"; {apart} with a fault of the machine left out" if apart else ""
+    return f"{resolved} of {len(judged)} ({_percent(resolved, len(judged))}{note})"
+
+
+def _cost(outcomes: Sequence[Outcome]) -> str:
+    known = [outcome["cost_usd"] for outcome in outcomes if outcome["cost_usd"] is not None]
+    unknown = sum(outcome["cost_usd"] is None for outcome in outcomes)
+    return f"{sum(known):.4f} USD" + (f" and {unknown} runs of unknown price" if unknown else "")
+
+
+def _completed(outcomes: Sequence[Outcome]) -> str:
+    ended = max((outcome["ended"] for outcome in outcomes if outcome["ended"]), default=0)
+    return datetime.fromtimestamp(ended, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if ended else "-"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2f}%" if whole else "-"

@@ -1,0 +1,105 @@
+"""Locks that die with their process.
+
+``flock`` is released by the kernel when its holder ends, however it ends, so
+no lock is ever stale on one host. The file names its holder for the message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from trajmake.errors import ClaimedError
+
+_PROBE_SECONDS = 0.3  # longer than `held` needs, which must not pass for a driver
+_held: list[IO[str]] = []  # keeps a driver's lock open until its process ends
+
+
+def drive(path: Path | str) -> None:
+    """Become the one driver of a session, until this process ends.
+
+    Raises:
+        ClaimedError: another living process drives it.
+    """
+    stream = _open(Path(path))
+    deadline = time.monotonic() + _PROBE_SECONDS
+    while not (taken := _try(stream)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if not taken:
+        holder = _holder(stream)
+        stream.close()
+        raise ClaimedError(
+            f"This session is driven already, by {holder} (lock {path}).",
+            "Wait for it, or stop it (kill -TERM lets its running jobs finish). Another `session` may run beside it.",
+        )
+    _sign(stream)
+    _held.append(stream)
+
+
+def held(path: Path | str) -> bool:
+    """Whether a living process holds this lock."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+@contextlib.contextmanager
+def claim(path: Path | str, *, patience: float = 0.0) -> Iterator[None]:
+    """Hold a claim while the block runs.
+
+    Args:
+        path: The lock file.
+        patience: Seconds to wait for a living holder.
+
+    Raises:
+        ClaimedError: it is still held then.
+    """
+    deadline = time.monotonic() + patience
+    with _open(Path(path)) as stream:
+        while not _try(stream):
+            if time.monotonic() >= deadline:
+                raise ClaimedError(
+                    f"{path} is held by {_holder(stream)}.", "Wait for that process or stop it, then run again."
+                )
+            time.sleep(min(0.5, max(0.01, deadline - time.monotonic())))
+        _sign(stream)
+        yield
+
+
+def _open(path: Path) -> IO[str]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a+", encoding="utf-8")
+
+
+def _try(stream: IO[str]) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sign(stream: IO[str]) -> None:
+    stream.seek(0)
+    stream.truncate()
+    stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    stream.flush()
+
+
+def _holder(stream: IO[str]) -> str:
+    stream.seek(0)
+    return stream.readline().strip() or "another process"

@@ -1,0 +1,73 @@
+"""``outcome.json``: the one state of one run, flat; every summary is made from these."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from trajmake.grading.verdict import RequiredTests, State, Verdict
+from trajmake.outcomes import ExitStatus, Status, status_of
+from trajmake.sessions.faults import Fault
+from trajmake.sessions.status import StatusLine
+
+TIMEOUT_EXIT_CODE = 124  # as timeout(1) has it
+
+
+def build(
+    session: str, model: str, record: Mapping[str, Any], verdict: Verdict, fault: Fault | None = None
+) -> dict[str, Any]:
+    """The state of a run from its trajectory's line and its verdict.
+
+    A fault of any stage makes the status ``FAILED``; so does a verdict that the
+    machine is to blame for. ``resolved`` is None then: such a run is in no rate.
+    """
+    details = (record.get("metadata") or {}).get("details") or {}
+    metrics = record.get("metrics") or {}
+    usage = metrics.get("accumulated_token_usage") or {}
+    infra = verdict.state is State.INFRA_FAILURE
+    ended = ExitStatus(details["exit_status"]) if details.get("exit_status") else None
+    status = Status.FAILED if infra or ended is None else status_of(ended)
+    tests = verdict.tests or RequiredTests()
+    return {
+        "session": session,
+        "model": model,
+        "instance_id": verdict.instance_id,
+        "status": status.value,
+        "seconds": round(details.get("seconds") or 0),
+        "exit_code": _exit_code(status, fault),
+        "verdict": verdict.state.value,
+        "resolved": None if infra else verdict.resolved,
+        "message": verdict.message,
+        "exit_status": ended.value if ended else None,
+        "steps": details.get("steps"),
+        "cost_usd": metrics.get("accumulated_cost"),
+        "prompt_tokens": usage.get("prompt_tokens"),
+        "completion_tokens": usage.get("completion_tokens"),
+        "patch_bytes": len(record["test_result"]["git_patch"].encode("utf-8", errors="surrogateescape")),
+        "patch_applied": verdict.patch_applied,
+        "flaky": list(verdict.flaky),
+        "warnings": list(verdict.warnings),
+        "fail_to_pass_passed": len(tests.fail_to_pass_success),
+        "fail_to_pass_total": len(tests.fail_to_pass_success) + len(tests.fail_to_pass_failed),
+        "pass_to_pass_passed": len(tests.pass_to_pass_success),
+        "pass_to_pass_total": len(tests.pass_to_pass_success) + len(tests.pass_to_pass_failed),
+        "started": details.get("started"),
+        "ended": details.get("ended"),
+        "fault_stage": fault.stage if fault else "run_tests" if infra else None,
+        "fault_reason": fault.reason if fault else verdict.infra_failure_reason or None,
+        "fault_message": fault.message if fault else verdict.message if infra else None,
+        "fault_hint": fault.hint if fault else None,
+    }
+
+
+def status_line(outcome: Mapping[str, Any]) -> StatusLine:
+    """The status file's line for an outcome."""
+    epoch = int(outcome["ended"] or time.time())
+    return StatusLine(Status(outcome["status"]), epoch, outcome["seconds"], outcome["exit_code"])
+
+
+def _exit_code(status: Status, fault: Fault | None) -> int:
+    if fault:
+        return fault.exit_code
+    return {Status.FAILED: 1, Status.TIMEOUT: TIMEOUT_EXIT_CODE}.get(status, 0)

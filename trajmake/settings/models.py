@@ -1,0 +1,210 @@
+"""The configuration, said once: types, defaults, meaning.
+
+The JSON schema, the table in ``config/README.md`` and the validation all come
+from these classes; ``trajmake config render`` writes the first two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+CALIBRATING = ("gold", "empty")
+"""Entries of every catalog: `gold` must resolve an instance, `empty` must not."""
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._+@=-]{0,99}$"
+_SECRET = re.compile(r"key|token$|secret|password|authorization|credential", re.IGNORECASE)
+
+
+class Section(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Limits(Section):
+    """How long things may take. Changing these repeats nothing that is finished."""
+
+    instance_seconds: int = Field(
+        7200, gt=0, description="Wall time of one agent run; then its status is TIMEOUT. `INSTANCE_TIMEOUT` overrides."
+    )
+    command_seconds: int = Field(60, gt=0, description="Wall time of one command of the agent.")
+    test_seconds: int = Field(1800, gt=0, description="Wall time of one test run.")
+
+
+class ContainerSettings(Section):
+    """What one container may use (0: no limit)."""
+
+    memory_mb: int = Field(8192, ge=0, description="Memory in MiB.")
+    pids: int = Field(2048, ge=0, description="Processes and threads.")
+    cpus: float = Field(0, ge=0, description="CPUs.")
+
+
+class S3Settings(Section):
+    """How images behind `s3://` are reached. Keys come from the environment or the profile, never from here."""
+
+    profile: str = Field("", description="Profile of `~/.aws/config`; boto3's usual search when empty.")
+    region: str = Field("", description="Region; the profile's when empty.")
+    endpoint: str = Field("", description="Address of a server that is not Amazon's, e.g. `http://localhost:9000`.")
+    unsigned: bool = Field(False, description="Send no credentials: public buckets.")
+
+
+class ImageSettings(Section):
+    """Where images come from and what stays on disk."""
+
+    store: str = Field(
+        "",
+        description="Folder of the unpacked images of engines without a daemon; `store` in `output_dir` when empty.",
+    )
+    keep: bool = Field(
+        False,
+        description="Keep tarballs after loading and images after the last test run, for the next model or session.",
+    )
+    max_disk_gb: float = Field(
+        0,
+        ge=0,
+        description="GB (10^9 bytes) that unpacked images of Trajmake's may take: idle ones make room before another "
+        "is loaded (0: only the disk bounds them).",
+    )
+    double_tag: bool = Field(
+        False,
+        description="Tag images as `mswebench/sweb.eval.x86_64.ID:latest` and `mswebench/OWNER_m_REPO:pr-ID` too.",
+    )
+    mapping: str = Field(
+        "",
+        description="CSV `internal_uri,ecr_uri`: registry references (exact match) and what is pulled instead.",
+    )
+    s3: S3Settings = Field(default_factory=S3Settings, description="How images behind `s3://` are reached.")
+
+
+class EvaluationSettings(Section):
+    """How patches are tested."""
+
+    repeats: int = Field(
+        1, ge=1, description="Test runs per patch, each in a fresh container; tests that disagree are flaky."
+    )
+    control: bool = Field(
+        True,
+        description="Where a patch would resolve its instance, run the tests once more, made to fail: a patch that "
+        "prints results itself is found out (Python's tests).",
+    )
+    ignore_flaky: bool = Field(
+        False, description="Leave flaky tests out of the verdict; else a required test must pass every time."
+    )
+
+
+class Prices(Section):
+    """US dollars per million tokens."""
+
+    input: float = Field(..., ge=0, description="Prompt tokens.")
+    output: float = Field(..., ge=0, description="Completion tokens.")
+
+
+class ModelSettings(Section):
+    """One model: who acts and which model answers. A change repeats this model's runs, no other's."""
+
+    display_name: str = Field("", description="Name in reports; the key when empty.")
+    agent: str = Field("mini_swe_agent", description="Who acts: `mini_swe_agent`, `scripted`, `gold` or `empty`.")
+    provider: Literal["litellm", "scripted"] = Field(
+        "litellm", description="Who answers: a provider through litellm, or replies from files."
+    )
+    model: str = Field("", description="Provider string, e.g. `anthropic/claude-opus-4-6`.")
+    api_key_env: str = Field("", description="Name of the environment variable that holds the key (never the key).")
+    base_url: str = Field("", description="Endpoint, when it is not the provider's own.")
+    temperature: float | None = Field(None, ge=0, description="Sampling temperature; the provider's own when null.")
+    top_p: float | None = Field(None, gt=0, le=1, description="Nucleus sampling; the provider's own when null.")
+    max_output_tokens: int | None = Field(None, gt=0, description="Tokens of one answer; the provider's own when null.")
+    steps: int = Field(250, ge=0, description="Model calls of one run (0: no limit).")
+    cost_usd: float = Field(3.0, ge=0, description="US dollars of one run (0: no limit).")
+    prices: Prices | None = Field(None, description="Prices; litellm's table when null, else unknown.")
+    prompt_file: str = Field("", description="Prompt templates of the agent; the shipped ones when empty.")
+    replies: str = Field("", description="Folder of `<instance_id>.yaml` files, for `provider: scripted`.")
+    commands: list[str] = Field([], description="Shell commands, for `agent: scripted`.")
+    options: dict[str, Any] = Field({}, description="Further arguments of the provider's call, as litellm takes them.")
+
+    @field_validator("options")
+    @classmethod
+    def _no_key(cls, options: dict[str, Any]) -> dict[str, Any]:
+        secret = sorted(name for name in _names_in(options) if _SECRET.search(name))
+        if secret:
+            raise ValueError(f"holds {', '.join(secret)}; put the key into the environment and its name in api_key_env")
+        return options
+
+    @field_validator("base_url")
+    @classmethod
+    def _no_password(cls, url: str) -> str:
+        if "@" in url.split("://")[-1].split("/")[0]:
+            raise ValueError("holds a user's name or password, which would be stored; use api_key_env")
+        return url
+
+    @model_validator(mode="after")
+    def _complete(self) -> ModelSettings:
+        if self.agent == "mini_swe_agent" and self.provider == "litellm" and not self.model:
+            raise ValueError("needs `model`, the provider string (e.g. openai/gpt-5.2)")
+        if self.provider == "scripted" and not self.replies:
+            raise ValueError("needs `replies`, the folder with the scripted answers")
+        return self
+
+
+class Settings(Section):
+    """A session's configuration."""
+
+    session: str = Field("demo", pattern=NAME, description="Name of the session; its folder under `output_dir`.")
+    dataset: str = Field(..., description="The instances: JSON, JSONL, CSV, XLSX, Parquet, or a folder of such files.")
+    strict: bool = Field(
+        False, description="An invalid row of the dataset is an error at start; else it is reported and costs no other."
+    )
+    instances: list[str] = Field([], description="Ids to run; all when empty.")
+    models: list[str] = Field(..., min_length=1, description="Models to run, in this order; keys of `catalog`.")
+    mode: Literal["sequential", "hybrid", "parallel"] = Field(
+        "hybrid",
+        description="`sequential`: one instance at a time; `hybrid`: models in turn, instances side by side; "
+        "`parallel`: all side by side. The profiles set it.",
+    )
+    output_dir: str = Field("outputs", pattern=r"^[^{}]+$", description="Where everything is written.")
+    engine: str = Field(
+        "auto", description="Where commands run: `docker`, `namespace`, or `auto` (Docker where a daemon answers)."
+    )
+    max_parallel_instances: int = Field(
+        0, ge=0, description="Containers at a time, whatever `-j` says (0: no limit). MAX_PARALLEL_INSTANCES overrides."
+    )
+    debug: bool = Field(False, description="Log every command and answer. `DEBUG` overrides.")
+    limits: Limits = Field(default_factory=Limits, description="How long things may take.")
+    container: ContainerSettings = Field(default_factory=ContainerSettings, description="What one container may use.")
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="How patches are tested.")
+    only_valid: bool = Field(
+        False,
+        description="Run only instances that are valid by `calibration.csv`, which `snakemake calibrate` writes.",
+    )
+    images: ImageSettings = Field(default_factory=ImageSettings, description="Where images wait and how long.")
+    catalog: dict[str, ModelSettings] = Field(..., description="The models one can choose from.")
+
+    @field_validator("session", mode="before")
+    @classmethod
+    def _text(cls, session: Any) -> Any:
+        return str(session) if isinstance(session, int) else session  # YAML reads 2024 as a number
+
+    @field_validator("catalog")
+    @classmethod
+    def _names(cls, catalog: dict[str, ModelSettings]) -> dict[str, ModelSettings]:
+        for name in catalog:
+            if not re.match(NAME, name):
+                raise ValueError(f"model name {name!r} cannot be a folder name")
+        for name in CALIBRATING:
+            entry = catalog.setdefault(name, ModelSettings(agent=name))
+            if entry.agent != name:
+                raise ValueError(f"`{name}` is the name of the agent that calibrates; call this model otherwise")
+        return catalog
+
+
+def _names_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield str(name)
+            yield from _names_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _names_in(item)
