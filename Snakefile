@@ -1,0 +1,59 @@
+# Trajmake: make for agent trajectories.
+#
+#   fetch_image -> load_image -> generate -> run_tests -> grade -> summarize
+#
+# Every artefact is a file; docs/formats.md says what lies where. Rules wire,
+# workflow/scripts/ adapt, the library trajmake/ thinks.
+from snakemake.utils import min_version
+
+min_version("9.25")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/selection.smk"
+include: "workflow/rules/images.smk"
+include: "workflow/rules/generate.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/calibrate.smk"
+include: "workflow/rules/summarize.smk"
+
+
+localrules:
+    all,
+    calibrate,
+    gate,
+    verify,
+
+
+rule all:
+    """Everything a session leaves. Per-instance files stand here by name: a deleted
+    one that only a finished summary needs would not be made again."""
+    default_target: True
+    input:
+        only_calibrated,
+        expand(
+            f"{INSTANCE}/output.jsonl",
+            session=SESSION,
+            model=MODELS,
+            instance_id=INSTANCES,
+        ),
+        expand(
+            f"{EVALUATION}/outcome.json",
+            session=SESSION,
+            model=MODELS,
+            instance_id=INSTANCES,
+        ),
+        expand(f"{RESULTS}/results.csv", session=SESSION),
+        expand(f"{RESULTS}/{{model}}_summary.txt", session=SESSION, model=MODELS),
+        expand(
+            f"{RESULTS}/released/{{model}}/{{image}}.json",
+            session=SESSION,
+            model=MODELS,
+            image=PLAN.images,
+        ),
+        expand(f"{RESULTS}/complete.json", session=SESSION),
+    message:
+        f"Session {SESSION} is complete"

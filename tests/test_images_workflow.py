@@ -1,0 +1,127 @@
+"""Images in whole sessions: how many lie on disk at once, and two sessions beside each other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import object_stores
+import pytest
+import small_instances
+from project import Project
+
+from trajmake import engines
+from trajmake.errors import TrajmakeError
+
+
+def engine_or_skip(name: str, store: Path):
+    try:
+        engine = engines.select(name, **({"store": store} if name == "namespace" else {}))
+        engine.version()
+    except TrajmakeError as error:
+        pytest.skip(f"engine {name}: {error.message}")
+    return engine
+
+
+def project_of(root: Path, data: Path, rows: list[dict], store: Path, **config) -> Project:
+    """A copy of the project with these rows as its dataset."""
+    (data / "images").mkdir(parents=True, exist_ok=True)
+    small_instances.write(rows, data / "instances.jsonl")
+    return Project.make(root, data, store, **config)
+
+
+def high_water(held: Callable[[], int], run: Callable[[], None]) -> int:
+    """The most that ``held`` gives while ``run`` runs, looked at every few milliseconds."""
+    done = threading.Event()
+    seen = [0]
+
+    def look() -> None:
+        while not done.is_set():
+            seen.append(held())
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        run()
+    finally:
+        done.set()
+        thread.join()
+    return max(seen)
+
+
+def test_ten_images_and_two_jobs_have_at_most_three_unpacked_at_once(tmp_path: Path) -> None:
+    """Two models in turn, from S3: every image comes and goes in each turn, and nothing is left."""
+    if why := object_stores.without_moto():
+        pytest.skip(why)
+    engine = engine_or_skip("namespace", tmp_path / "store")
+    rows = small_instances.make(tmp_path / "made", 10)
+    with object_stores.moto(tmp_path) as server:
+        client = server.client()
+        client.create_bucket(Bucket="images")
+        for row in rows:
+            tarball = Path(row["image_storage_uri"])
+            client.upload_file(str(tarball), "images", tarball.name)
+            row["image_storage_uri"] = f"s3://images/{tarball.name}"
+            tarball.unlink()
+        project = project_of(
+            tmp_path / "project",
+            tmp_path / "data",
+            rows,
+            tmp_path / "store",
+            models=["gold", "empty"],
+            engine="namespace",
+        )
+        project.configure(images={"store": str(tmp_path / "store"), "s3": server.settings})
+        done: list[subprocess.CompletedProcess[str]] = []
+
+        def run() -> None:
+            done.append(project.snakemake("-j", "2", "--profile", "hybrid", **server.keys))
+
+        most = high_water(lambda: len(list((tmp_path / "store").glob("[0-9a-f]*/image.json"))), run)
+    assert done[0].returncode == 0, done[0].stdout
+    results = project.results()
+    assert {key[0]: row["Resolved"] for key, row in results.items()} == {"gold": "true", "empty": "false"}
+    assert len(results) == 20
+    assert 1 <= most <= 3
+    assert engine.images() == []
+    assert list((project.root / "outputs/images").glob("*.tar*")) == []
+    assert "Nothing to be done" in project.planned("--profile", "hybrid").text
+
+
+def test_two_sessions_that_need_one_image_load_it_once_and_leave_it_to_each_other(tmp_path: Path) -> None:
+    """Two snakemakes at once, with outputs of their own: the last one that uses the image removes it."""
+    store = tmp_path / "store"
+    engine = engine_or_skip("docker", store)
+    rows = small_instances.make(tmp_path / "made", 1, seconds=8)
+    config = {"models": ["gold"], "engine": "docker"}
+    projects = [project_of(tmp_path / n, tmp_path / f"data-{n}", rows, store, **config) for n in ("one", "two")]
+    commands = [
+        subprocess.Popen(
+            project.command("-j", "1", "--profile", "parallel"),
+            cwd=project.root,
+            env=project.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for project in projects
+    ]
+    for process in commands:
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+    logs = "".join(path.read_text() for project in projects for path in project.root.glob("outputs/logs/**/*.log"))
+    assert logs.count(f"{rows[0]['image_id']} loaded into docker") == 1
+    assert all(row["Resolved"] == "true" for project in projects for row in project.results().values())
+    released = [
+        json.loads(path.read_text()) for p in projects for path in p.root.glob("outputs/results/demo/released/*/*.json")
+    ]
+    # Two that end in the same moment may both remove it; one that ends first leaves it to the other.
+    assert any(record["released"] for record in released) and len(released) == 2
+    kept = [record["why"] for record in released if not record["released"]]
+    assert all(why.startswith(("is used by the session", "is not there")) for why in kept)
+    assert engine.find(rows[0]["image_id"]) is None

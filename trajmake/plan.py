@@ -1,0 +1,300 @@
+"""What a session consists of, as the rules ask for it.
+
+The Snakefile makes one :class:`Plan` when it is read; rules and input functions
+look things up in it. Nothing here knows Snakemake: objects of it are handed in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import MutableMapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from trajmake import engines, files
+from trajmake import settings as configuration
+from trajmake.datasets import Dataset, InvalidRow
+from trajmake.errors import ConfigError, DatasetError, EngineUnavailableError
+from trajmake.grading import code_digest
+from trajmake.request import Request
+from trajmake.sessions import calibration, faults, layout, locks
+from trajmake.settings import Settings
+from trajmake.settings.models import CALIBRATING
+
+
+def choose_engine(config: MutableMapping[str, Any]) -> str:
+    """Settle ``engine: auto`` for this run, in ``config``: jobs must not each choose anew.
+
+    Returns:
+        The engine taken and why, or why there is none.
+    """
+    try:
+        name, why = engines.choose(str(config.get("engine") or "auto"))
+    except EngineUnavailableError as error:
+        return f"none: {error.message}"
+    config["engine"] = name
+    return why
+
+
+class Plan:
+    """The instances, images and digests of one session.
+
+    Instance and image names are the safe names of :mod:`trajmake.sessions.layout`.
+
+    Args:
+        settings: The configuration.
+        workflow: Snakemake's workflow object; what was asked for is known to it once the graph is built.
+
+    Raises:
+        DatasetError: see :class:`trajmake.datasets.Dataset`; two images that would share one name.
+    """
+
+    def __init__(self, settings: Settings, workflow: Any = None) -> None:
+        self.settings = settings
+        self._workflow = workflow
+        self.dataset = Dataset.of(settings)
+        self._ids = {layout.safe_name(i): i for i in self.dataset.select(settings.instances)}
+        self.invalid = self.dataset.invalid(settings.instances)
+        if settings.strict and self.invalid:
+            raise DatasetError(_said(self.invalid, settings.dataset), "Mend the rows, or set `strict: false`.")
+        self._image = {safe: name for safe, i in self._ids.items() if (name := self._image_name(i))}
+        self._digests: dict[str, str] = {}
+        self.model_digest(settings.models[0])  # now, so that a missing prompt file is said at once
+        self._due: dict[tuple[str, str], bool] = {}
+
+    @property
+    def candidates(self) -> list[str]:
+        """Safe names of the selected instances, in the dataset's order, valid or not."""
+        return list(self._ids)
+
+    @cached_property
+    def instances(self) -> list[str]:
+        """Safe names of the instances to run; none before the calibration that ``only_valid`` needs."""
+        try:
+            return self._valid()
+        except DatasetError:
+            return []
+
+    def check_calibration(self) -> None:
+        """Raise :class:`DatasetError` where ``only_valid`` is set and no calibration says what is valid."""
+        self._valid()
+
+    def _valid(self) -> list[str]:
+        if not self.settings.only_valid:
+            return self.candidates
+        table = Path(self.settings.output_dir) / layout.CALIBRATION.format(session=self.settings.session)
+        return list(map(layout.safe_name, calibration.valid_ids(table, [*self._ids.values()], self.dataset.digest)))
+
+    @property
+    def images(self) -> list[str]:
+        """Names of the images of the instances to run."""
+        return [image for image in self.image_uris if self.instances_of(image)]
+
+    @cached_property
+    def image_uris(self) -> dict[str, str]:
+        """Image name → URI."""
+        uris: dict[str, str] = {}
+        for safe, name in self._image.items():
+            uri = self.dataset.image_uri(self._ids[safe])
+            if uris.setdefault(name, uri) != uri:
+                raise DatasetError(
+                    f"The images {uris[name]} and {uri} would both be called {name}.",
+                    "Rename one; the last part of the address names the tarball.",
+                )
+        return uris
+
+    def image_due(self, model: str, instance_id: str) -> list[str]:
+        """Name of the image that must be loaded before ``generate`` runs; none where it is, or none will run.
+
+        An invalid row needs no image to be reported.
+        """
+        image = self._image.get(instance_id)
+        return [image] if image and image not in self._loaded and self.due(model, instance_id) else []
+
+    def turn_due(self, model: str, instance_id: str) -> list[str]:
+        """The model whose turn must be open before ``generate`` runs: none where none will run, or alone."""
+        return [model] if self._request.whole and self.due(model, instance_id) else []
+
+    def due(self, model: str, instance_id: str) -> bool:
+        """Whether ``generate`` is going to run: there is no trajectory, a fault stands in its place, it was made for
+        another row or other settings, or it is asked for.
+
+        Only then has it inputs. ``ancient()`` cannot do this: Snakemake 9 overlooks what is downstream of a job
+        that runs, even by an ancient file, and has a reason of its own (``docs/decisions.md``).
+        """
+        key = (model, instance_id)
+        if key not in self._due:
+            self._due[key] = self._is_due(model, instance_id)
+        return self._due[key]
+
+    @cached_property
+    def _request(self) -> Request:
+        return Request.of(self._workflow) if self._workflow else Request()
+
+    def _is_due(self, model: str, instance_id: str) -> bool:
+        folder = Path(layout.INSTANCE.format(session=self.settings.session, model=model, instance_id=instance_id))
+        trajectory = Path(self.settings.output_dir) / folder / "output.jsonl"
+        if self._request.forced & {"*", "generate", os.path.normpath(trajectory)} or not trajectory.exists():
+            return True
+        try:
+            details = files.read_json(trajectory.with_name("metadata.json"))["details"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False  # Snakemake decides: it may be somebody's trajectory from elsewhere
+        made_for = (details.get("row_digest"), details.get("model_digest"))
+        return details.get("exit_status") is None or made_for != (
+            self.row_digest(instance_id),
+            self.model_digest(model),
+        )
+
+    @cached_property
+    def _loaded(self) -> set[str]:
+        """Images with a record that is no fault."""
+        folder = Path(self.settings.output_dir) / layout.IMAGES
+        loaded = set()
+        for image in self.image_uris:
+            with contextlib.suppress(OSError, ValueError):
+                if not faults.of(files.read_json(folder / f"{image}.loaded.json")):
+                    loaded.add(image)
+        return loaded
+
+    def instances_of(self, image: str) -> list[str]:
+        """Instances that use an image."""
+        return self._users.get(image, [])
+
+    @cached_property
+    def _users(self) -> dict[str, list[str]]:
+        users: dict[str, list[str]] = {}
+        for instance_id in self.instances:
+            if image := self._image.get(instance_id):
+                users.setdefault(image, []).append(instance_id)
+        return users
+
+    @property
+    def nameless_rows(self) -> list[str]:
+        """What is wrong with invalid rows that cannot be runs, having no id of their own; whatever their order."""
+        return sorted(row.problem for row in self.invalid if not row.runnable)
+
+    def _image_name(self, identity: str) -> str | None:
+        try:
+            name = layout.image_name(self.dataset.image_uri(identity))
+        except ValueError:
+            return None  # one of the reasons why the row is invalid
+        return None if self.dataset.problem(identity) else name
+
+    def models_before(self, model: str) -> list[str]:
+        """The model whose summary opens this model's turn: none for the first, or where all run side by side."""
+        position = self.settings.models.index(model)
+        return [] if self.settings.mode == "parallel" else self.settings.models[max(0, position - 1) : position]
+
+    def models_beside(self, model: str) -> list[str]:
+        """The models whose turn is this model's: itself, or all where they run side by side."""
+        return list(self.settings.models) if self.settings.mode == "parallel" else [model]
+
+    def row_digest(self, instance_id: str) -> str:
+        """What a trajectory depends on in the dataset."""
+        if instance_id not in self._digests:
+            self._digests[instance_id] = self.dataset.digest(self._ids[instance_id])
+        return self._digests[instance_id]
+
+    def model_digest(self, model: str) -> str:
+        """What a trajectory depends on in the configuration."""
+        return self._model_digests[model]
+
+    @cached_property
+    def _model_digests(self) -> dict[str, str]:
+        catalog = self.settings.catalog
+        return {name: configuration.model_digest(catalog[name]) for name in (*self.settings.models, *CALIBRATING)}
+
+    @property
+    def candidates_digest(self) -> str:
+        """What a calibration depends on besides outcomes."""
+        return hashlib.sha256(json.dumps([self.row_digest(safe) for safe in self._ids]).encode()).hexdigest()
+
+    @cached_property
+    def selection_digest(self) -> str:
+        """What the summaries depend on besides outcomes: which runs there are and how models are called."""
+        shown = ("display_name", "agent", "provider", "model")
+        names = {name: [getattr(self.settings.catalog[name], key) for key in shown] for name in self.settings.models}
+        chosen = [self.settings.dataset, [self._ids[safe] for safe in self._valid()], names]
+        return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
+
+    @property
+    def evaluation_digest(self) -> str:
+        """What a test run depends on in the configuration."""
+        return self.settings.evaluation.model_dump_json(exclude={"ignore_flaky"})
+
+    @cached_property
+    def grading_digest(self) -> str:
+        """What a verdict depends on in this library and in the configuration."""
+        return code_digest() + (" without flaky tests" if self.settings.evaluation.ignore_flaky else "")
+
+    def faults(self, stage: str, wildcards: Any) -> int:
+        """Faults recorded so far for this stage and subject; grows, so the next run repeats the stage."""
+        return faults.count(Path(self.settings.output_dir) / layout.fault_file(stage, **dict(wildcards.items())))
+
+    @property
+    def parallel_limit(self) -> int:
+        """Containers at a time (0: as many as ``-j`` gives)."""
+        return 1 if self.settings.mode == "sequential" else self.settings.max_parallel_instances
+
+    def start(self, engine: str) -> None:
+        """Before the first job: say what will run, and be the session's one driver until this process ends.
+
+        Args:
+            engine: What :func:`choose_engine` said.
+
+        Raises:
+            ClaimedError: another living process drives this session.
+            EngineUnavailableError: no engine can run containers here.
+        """
+        chosen = self.settings
+        if engine.startswith("none: "):
+            raise EngineUnavailableError(engine.removeprefix("none: "), engines.ADVICE)
+        lock = Path(chosen.output_dir) / layout.LOCK.format(session=chosen.session)
+        try:
+            locks.drive(lock)
+        except OSError as error:
+            raise ConfigError(
+                f"{lock} cannot be written: {error.strerror}.", "Make `output_dir` writable, or set another."
+            ) from error
+        print(
+            f"Session {chosen.session}: {len(chosen.models)} models on {len(self.instances)} instances, "
+            f"{chosen.mode}.\nEngine {engine}",
+            file=sys.stderr,
+        )
+        for name in chosen.models:
+            key = chosen.catalog[name].api_key_env
+            if key and not os.environ.get(key):
+                print(
+                    f"Warning: {name} needs {key} in the environment; what is to run of it will fail.", file=sys.stderr
+                )
+        if self.invalid:
+            print(_said(self.invalid, chosen.dataset), file=sys.stderr)
+
+
+def _said(invalid: Sequence[InvalidRow], dataset: str, examples: int = 5) -> str:
+    lines = [f"{len(invalid)} invalid rows in {dataset}; no model works on them:", *map(str, invalid[:examples])]
+    more = len(invalid) - examples
+    return "\n  ".join(lines + ([f"and {more} more; `trajmake dataset check` lists them all"] if more > 0 else []))
+
+
+def settings(config: MutableMapping[str, Any], workflow: Any) -> Settings:
+    """The checked configuration; the profile's mode comes before the file's.
+
+    The profiles say their mode as limits of resources (``models``: how many models at a time), because
+    ``--config`` and ``--configfile`` on the command line would replace a profile's own.
+    """
+    limits = {
+        name: workflow.global_resources[name].value
+        for name in ("models", "container")
+        if name in workflow.global_resources
+    }
+    if "models" in limits:
+        in_turn = "sequential" if limits.get("container") == 1 else "hybrid"
+        config["mode"] = in_turn if limits["models"] == 1 else "parallel"
+    return configuration.load(config)

@@ -1,0 +1,116 @@
+"""The boundary of a stage: log, exceptions, fault records.
+
+Inside it a stage raises; outside of it there are only files. What the machine
+did wrong becomes a record in the place of the stage's output, so that every
+instance reaches the summary with exactly one state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trajmake.errors import DiskFullError, reported
+from trajmake.llm.redaction import clean, secrets
+from trajmake.sessions import faults, layout
+from trajmake.sessions.faults import CarriedFault, Fault
+from trajmake.settings import Settings
+
+logger = logging.getLogger("trajmake")
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of one subject.
+
+    Attributes:
+        name: The stage's name, as of its rule.
+        subject: What it works on, for messages.
+        log: Log file of the job.
+        faults: Fault file of this stage and subject.
+        debug: Log every command and answer too.
+    """
+
+    name: str
+    subject: str
+    log: Path
+    faults: Path
+    debug: bool = False
+
+    @classmethod
+    def of(cls, options: Settings, name: str, log: str, **subject: str) -> Stage:
+        """The stage ``name`` of an image (``image=``) or of a run (``model=, instance_id=``)."""
+        where = layout.fault_file(name, session=options.session, **subject)
+        return cls(name, " ".join(subject.values()), Path(log), Path(options.output_dir) / where, options.debug)
+
+    def run(self, work: Callable[[], None], on_fault: Callable[[Fault], None]) -> None:
+        """Do the work; where it cannot be done, record the fault and call ``on_fault`` to write the outputs."""
+        with log_to(self.log, debug=self.debug):
+            try:
+                work()
+                return
+            except CarriedFault as carried:
+                fault = carried.fault
+                logger.info("nothing to do: %s met a fault before (%s)", fault.stage, fault.message)
+            except Exception as error:  # the boundary: nothing may pass that leaves an instance without a state
+                fault = faults.from_error(_typed(error), self.name, faults.count(self.faults) + 1)
+                logger.error("%s %s: %s", self.name, self.subject, fault.message, exc_info=error)
+                hint = f"\nHint: {fault.hint}" if fault.hint else ""
+                print(f"{self.name} {self.subject}: {fault.message}{hint}\nLog: {self.log}", file=sys.stderr)
+            faults.record(self.faults, fault)
+            on_fault(fault)
+
+
+@contextlib.contextmanager
+def log_to(path: Path | str, *, debug: bool = False) -> Iterator[None]:
+    """Send this project's log records to ``path`` while the block runs.
+
+    A fault that gets this far (the disk is too full even for its record) ends
+    the process with its message; the traceback is in the log.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    handler = _JobLog(path, encoding="utf-8", errors="backslashreplace")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setLevel(logging.DEBUG if debug else logging.INFO)
+    logger.addHandler(handler)
+    logger.setLevel(handler.level)
+    try:
+        with reported():
+            try:
+                yield
+            except Exception as error:
+                logger.error("%s", error, exc_info=error)
+                raise _typed(error) from error
+    finally:
+        logger.removeHandler(handler)
+        with contextlib.suppress(OSError):  # no room for the log is no reason to lose the work
+            handler.close()
+
+
+class _JobLog(logging.FileHandler):
+    def format(self, record: logging.LogRecord) -> str:
+        """The record without the value of any variable that is called a key, a token or a secret."""
+        text = super().format(record)
+        return str(clean(text, secrets(name for name in os.environ if _SECRET.search(name))))
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A log that cannot be written (disk full) must not hide the message behind a traceback."""
+
+
+def _typed(error: Exception) -> Exception:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = error.filename2 or error.filename or "a file of this job"
+        full = DiskFullError(
+            f"No space left while writing {where}.", "Free disk space, then run the same command again."
+        )
+        full.__traceback__ = error.__traceback__
+        return full
+    return error

@@ -1,0 +1,155 @@
+"""Stage ``generate``: an agent works in the instance's container. The dear one."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trajmake import agents, files, llm, settings, workspace
+from trajmake.agents.base import AgentLimits, Task, Trajectory
+from trajmake.datasets import Dataset, Instance
+from trajmake.outcomes import Status, status_of
+from trajmake.sessions import layout, locks, status
+from trajmake.sessions.faults import Fault
+from trajmake.sessions.status import StatusLine
+from trajmake.settings import ModelSettings, Settings
+from trajmake.stages.boundary import Stage
+from trajmake.stages.container import start
+from trajmake.trajectories import output, patch
+
+logger = logging.getLogger(__name__)
+
+
+def generate(
+    config: Mapping[str, Any], *, model: str, instance_id: str, trajectory: str, metadata: str, log: str
+) -> None:
+    """Write the trajectory of ``model`` on ``instance_id`` (a safe name), or the fault in its place."""
+    options = settings.load(config)
+    job = Job(options, model, instance_id, Path(trajectory), Path(metadata))
+    stage = Stage.of(options, "generate", log, model=model, instance_id=instance_id)
+    stage.run(job.work, job.give_up)
+
+
+@dataclass
+class Job:
+    """One run of one model on one instance.
+
+    Attributes:
+        options: The session's settings.
+        model: Key in the catalog.
+        instance_id: Safe name.
+        trajectory, metadata: Outputs.
+        started: Unix time.
+        door: The gateway, once it is open; it knows what was spent.
+    """
+
+    options: Settings
+    model: str
+    instance_id: str
+    trajectory: Path
+    metadata: Path
+    started: float = 0.0
+    door: llm.Gateway | None = None
+
+    @property
+    def entry(self) -> ModelSettings:
+        """The model's settings."""
+        return self.options.catalog[self.model]
+
+    def work(self) -> None:
+        """Run the agent and write the outputs; ``output.jsonl`` comes last.
+
+        Snakemake removes the outputs before it starts a job. Where they are
+        there all the same once the claim is ours, an orphan of a killed run has
+        finished this very job meanwhile, and what it bought is taken.
+        """
+        self.started = time.time()
+        with locks.claim(self._place(layout.CLAIM), patience=self.options.limits.instance_seconds):
+            if self.trajectory.exists() and self.metadata.exists():
+                logger.info("taken over from a run that was still going on")
+                return
+            self._status(StatusLine(Status.IN_PROGRESS, int(self.started)))
+            dataset = Dataset.of(self.options)
+            instance = dataset.instance(layout.original_name(self.instance_id))
+            self._act(instance, dataset.image_uri(instance.instance_id))
+
+    def give_up(self, fault: Fault) -> None:
+        """Write the fault record in the place of the outputs."""
+        instance_id = layout.original_name(self.instance_id)
+        ended = time.time()
+        details = {"ended": ended, "seconds": round(ended - self.started, 3)}
+        spent = self.door.completions if self.door else []
+        record = output.fault_output(
+            instance_id, fault, model=self.entry, started=self.started, details=details, completions=spent
+        )
+        files.write_json(self.metadata, record["metadata"])
+        files.write_json(self.trajectory, record, indent=None)
+        self._status(StatusLine(Status.FAILED, int(ended), int(ended - self.started), fault.exit_code))
+
+    def _act(self, instance: Instance, uri: str) -> None:
+        self.door = door = self._door(instance)
+        agent = agents.make(self.entry, instance)
+        names = {"model": self.model, "instance_id": self.instance_id}
+        engine, started = start(self.options, uri, stage="generate", **names)
+        with started as container:
+            workdir = workspace.find_repository(container, instance.repo_path)
+            hidden = workspace.hide_history(container, workdir)
+            tree = patch.start(container, workdir)
+            task = Task(instance.instance_id, instance.problem_statement, workdir, workspace.environment(container))
+            done = agent.solve(task, container, door, self._limits())
+            diff = patch.extract(container, workdir, tree)
+        self._write(
+            instance, done, diff, door, {"engine": engine.version(), "image_id": started.image_id, "history": hidden}
+        )
+
+    def _door(self, instance: Instance) -> llm.Gateway | None:
+        if not agents.needs_model(self.entry.agent):
+            return None
+        journal = self.trajectory.parent / "llm_completions" / self.instance_id
+        _set_aside(journal)
+        return llm.open_door(self.entry, instance.instance_id, journal)
+
+    def _limits(self) -> AgentLimits:
+        entry, limits = self.entry, self.options.limits
+        return AgentLimits(entry.steps, entry.cost_usd, limits.instance_seconds, limits.command_seconds)
+
+    def _write(
+        self, instance: Instance, done: Trajectory, diff: str, door: llm.Gateway | None, where: dict[str, Any]
+    ) -> None:
+        ended = time.time()
+        record = output.build(
+            instance=instance,
+            trajectory=done,
+            patch=diff,
+            completions=door.completions if door else [],
+            model=self.entry,
+            started=self.started,
+            ended=ended,
+            dataset=self.options.dataset,
+            output_dir=str(self.trajectory.parent),
+            details=where | {"model_digest": settings.model_digest(self.entry)},
+        )
+        if done.native is not None:
+            files.write_json(self.trajectory.parent / f"{self.instance_id}.traj.json", done.native)
+        files.write_json(self.metadata, record["metadata"])
+        files.write_json(self.trajectory, record, indent=None)
+        self._status(StatusLine(status_of(done.exit_status), int(ended), int(ended - self.started)))
+
+    def _status(self, line: StatusLine) -> None:
+        status.write(self._place(layout.STATUS), line)
+
+    def _place(self, pattern: str) -> Path:
+        names = {"session": self.options.session, "model": self.model, "instance_id": self.instance_id}
+        return Path(self.options.output_dir) / pattern.format(**names)
+
+
+def _set_aside(journal: Path) -> None:
+    """Keep the completions of earlier attempts, which were paid for, apart from this one's."""
+    if journal.exists():
+        taken = [int(path.suffix[1:]) for path in journal.parent.glob(f"{glob.escape(journal.name)}.[0-9]*")]
+        journal.rename(journal.with_name(f"{journal.name}.{max(taken, default=0) + 1}"))

@@ -1,0 +1,59 @@
+"""Stages of an image: ``fetch_image``, ``load_image``, ``release_image``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trajmake import engines, files, settings
+from trajmake.errors import TrajmakeError
+from trajmake.images import lifecycle
+from trajmake.images.lifecycle import Host
+from trajmake.sessions import faults, layout
+from trajmake.sessions.faults import CarriedFault
+from trajmake.stages.boundary import Stage, log_to, logger
+
+
+def fetch_image(config: Mapping[str, Any], *, uri: str, tarball: str, log: str) -> None:
+    """Bring the image at ``uri`` here as ``tarball``, or a record in its place where the engine has it."""
+    options = settings.load(config)
+    target = Path(tarball)
+    stage = Stage.of(options, "fetch_image", log, image=target.stem)
+    stage.run(
+        lambda: lifecycle.fetch(Host(engines.configured(options), options), uri, target),
+        lambda fault: files.write_json(target, faults.as_record(fault)),
+    )
+
+
+def load_image(config: Mapping[str, Any], *, uri: str, tarball: str, record: str, log: str) -> None:
+    """Load ``tarball`` into the engine and write ``record``."""
+    options = settings.load(config)
+    target = Path(tarball)
+
+    def work() -> None:
+        faults.check_file(target)
+        files.write_json(record, lifecycle.load(Host(engines.configured(options), options), target, uri))
+
+    stage = Stage.of(options, "load_image", log, image=target.stem)
+    stage.run(work, lambda fault: files.write_json(record, faults.as_record(fault)))
+
+
+def release_image(config: Mapping[str, Any], *, image: str, record: str, log: str) -> None:
+    """Free the image of that name unless it is to be kept; write what was done to ``record``.
+
+    A release that fails is no fault of any instance: it is recorded, and the image stays.
+    """
+    options = settings.load(config)
+    marker = Path(options.output_dir) / layout.IMAGES / f"{image}.loaded.json"
+    with log_to(log, debug=options.debug):
+        try:
+            known = files.read_json(marker)
+            faults.check(known)
+            done = lifecycle.release(engines.configured(options), known, options)
+        except (FileNotFoundError, CarriedFault):
+            done = {"image": image, "released": False, "why": "was never loaded"}
+        except TrajmakeError as error:
+            logger.warning("image %s stays: %s", image, error)
+            done = {"image": image, "released": False, "why": error.message}
+        files.write_json(record, done)

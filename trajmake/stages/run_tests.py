@@ -1,0 +1,84 @@
+"""Stage ``run_tests``: the patch is applied and the tests run, in a fresh container."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trajmake import evaluation, files, settings
+from trajmake.datasets import Dataset, Instance
+from trajmake.grading.facts import RunFacts
+from trajmake.sessions import faults, layout
+from trajmake.sessions.faults import Fault
+from trajmake.settings import Settings
+from trajmake.stages.boundary import Stage
+from trajmake.stages.container import start
+
+
+def run_tests(
+    config: Mapping[str, Any],
+    *,
+    model: str,
+    instance_id: str,
+    trajectory: str,
+    test_output: str,
+    test_run: str,
+    patch: str,
+    script: str,
+    log: str,
+) -> None:
+    """Test the patch of ``trajectory``: whole log to ``test_output``, how it went to ``test_run``.
+
+    Logs of repeats (``evaluation.repeats``) stand beside it: ``test_output.2.txt`` and so on.
+
+    A model that proposed nothing has nothing to test, unless it is the ``empty``
+    agent: that one asks whether the instance is unresolved as it stands.
+    """
+    options = settings.load(config)
+
+    def work() -> None:
+        record = files.read_json(trajectory)
+        faults.check(record)
+        diff = record["test_result"]["git_patch"]
+        dataset = Dataset.of(options)
+        instance = dataset.instance(layout.original_name(instance_id))
+        files.write_text(patch, diff)
+        files.write_text(script, evaluation.eval_script(instance))
+        if not diff.strip() and options.catalog[model].agent != "empty":
+            files.write_text(test_output, "")
+            files.write_json(test_run, RunFacts(patch_exists=False).to_dict())
+            return
+        uri = dataset.image_uri(instance.instance_id)
+        first = _in_container(options, model, instance, uri, diff, Path(test_output))
+        further = [
+            _in_container(options, model, instance, uri, diff, layout.repeat_log(test_output, number))
+            for number in range(2, options.evaluation.repeats + 1)
+            if first.exit_code is not None
+        ]
+        files.write_json(test_run, replace(first, repeats=tuple(further)).to_dict())
+
+    def give_up(fault: Fault) -> None:
+        for path in (test_output, patch, script):
+            if not Path(path).exists():
+                files.write_text(path, "")
+        files.write_json(test_run, faults.as_record(fault))
+
+    Stage.of(options, "run_tests", log, model=model, instance_id=instance_id).run(work, give_up)
+
+
+def _in_container(options: Settings, model: str, instance: Instance, uri: str, diff: str, log: Path) -> RunFacts:
+    names = {"model": model, "instance_id": layout.safe_name(instance.instance_id)}
+    engine, started = start(options, uri, stage="run_tests", **names)
+    timeout = options.limits.test_seconds
+    with started as container:
+        return evaluation.run_tests(
+            instance,
+            diff,
+            container,
+            timeout=timeout,
+            log=log,
+            engine=engine.name,
+            control=options.evaluation.control,
+        )

@@ -1,0 +1,97 @@
+# What all rules share: the settings, the names of places, a few input functions.
+#
+# Constants: SESSION, MODELS, INSTANCES (safe names), IMAGE_URIS (image -> URI),
+# and the places of docs/formats.md with output_dir in front.
+from trajmake import plan
+from trajmake.errors import reported
+from trajmake.sessions import layout
+
+with reported():
+    SETTINGS = plan.settings(config, workflow)
+    PLAN = plan.Plan(SETTINGS, workflow)
+    ENGINE = plan.choose_engine(config)
+
+SESSION = SETTINGS.session
+MODELS = SETTINGS.models
+INSTANCES = PLAN.instances
+IMAGE_URIS = PLAN.image_uris
+
+OUT = SETTINGS.output_dir
+INSTANCE = f"{OUT}/{layout.INSTANCE}"
+EVALUATION = f"{OUT}/{layout.EVALUATION}"
+RESULTS = f"{OUT}/{layout.RESULTS}"
+LOGS = f"{OUT}/{layout.LOGS}"
+BENCHMARKS = f"{OUT}/{layout.BENCHMARKS}"
+IMAGES = f"{OUT}/{layout.IMAGES}"
+
+
+wildcard_constraints:
+    session=layout.one_of([SESSION]),
+    model=layout.one_of(SETTINGS.catalog),
+    instance_id=layout.NAME,
+    image=layout.NAME,
+
+
+if PLAN.parallel_limit:
+    workflow.register_resource("container", PLAN.parallel_limit)
+
+
+onstart:
+    if workflow.is_main_process:
+        with reported():
+            PLAN.start(ENGINE)
+
+
+def unless_kept(path):
+    """A tarball is gone once its image is loaded, unless `images.keep`."""
+    return path if SETTINGS.images.keep else temp(path)
+
+
+def image_uri(wildcards):
+    return IMAGE_URIS[wildcards.image]
+
+
+def loaded_image(wildcards):
+    """The image's record, where it is yet to be made for a run that is going to be."""
+    due = PLAN.image_due(wildcards.model, wildcards.instance_id)
+    return expand(f"{IMAGES}/{{image}}.loaded.json", image=due)
+
+
+def open_gate(wildcards):
+    """The model's turn, for a run that is going to be."""
+    due = PLAN.turn_due(wildcards.model, wildcards.instance_id)
+    return expand(f"{RESULTS}/gates/{{model}}.gate", session=SESSION, model=due)
+
+
+def tested_instances(wildcards):
+    """The test runs that use an image in the model's turn."""
+    return expand(
+        f"{EVALUATION}/test_run.json",
+        session=wildcards.session,
+        model=PLAN.models_beside(wildcards.model),
+        instance_id=PLAN.instances_of(wildcards.image),
+    )
+
+
+def previous_turn(wildcards):
+    """Where models run in turn, the end of the one before: its summary, its images released."""
+    ends = ["{model}_summary.txt", "released/{model}/{image}.json"]
+    before = expand(ends, model=PLAN.models_before(wildcards.model), image=PLAN.images)
+    return expand(f"{RESULTS}/{{end}}", session=SESSION, end=before)
+
+
+def row_digest(wildcards):
+    return PLAN.row_digest(wildcards.instance_id)
+
+
+def model_digest(wildcards):
+    return PLAN.model_digest(wildcards.model)
+
+
+def faults_of(stage):
+    """Faults recorded so far for a stage of this subject: one more, and the next run repeats it."""
+
+    def count(wildcards):
+        return PLAN.faults(stage, wildcards)
+
+    return count

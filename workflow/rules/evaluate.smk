@@ -1,0 +1,65 @@
+# Evaluation: run_tests needs a container and minutes, grade is pure and needs milliseconds.
+#
+# in:  output.jsonl, the row
+# out: eval_outputs/{instance_id}/{test_output.txt,test_run.json} (run_tests),
+#      eval_output.jsonl, eval_outputs/report.json, eval_outputs/{instance_id}/outcome.json (grade)
+
+
+rule run_tests:
+    """Apply the patch and the test patch in a fresh container, run the tests, keep the whole log."""
+    input:
+        trajectory=rules.generate.output.trajectory,
+    output:
+        log=f"{EVALUATION}/test_output.txt",
+        run=f"{EVALUATION}/test_run.json",
+        patch=f"{EVALUATION}/patch.diff",
+        script=f"{EVALUATION}/eval.sh",
+    log:
+        f"{EVALUATION}/run_instance.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/instance_{{instance_id}}.run_tests.tsv"
+    priority: 40
+    conda:
+        "../../environment.yml"
+    resources:
+        container=1,
+    params:
+        row=row_digest,
+        evaluation=PLAN.evaluation_digest,
+        faults=faults_of("run_tests"),
+    message:
+        "Testing {wildcards.model} on {wildcards.instance_id}"
+    script:
+        "../scripts/run_tests.py"
+
+
+rule grade:
+    """Read the verdict out of the saved log. Repeated for all rows when the grading code changed."""
+    input:
+        trajectory=rules.generate.output.trajectory,
+        log=rules.run_tests.output.log,
+        run=rules.run_tests.output.run,
+    output:
+        verdict=f"{INSTANCE}/eval_output.jsonl",
+        report=report(
+            f"{INSTANCE}/eval_outputs/report.json",
+            category="Instances",
+            subcategory="{model}",
+            labels={"instance": "{instance_id}"},
+        ),
+        official=f"{EVALUATION}/report.json",
+        outcome=f"{EVALUATION}/outcome.json",
+    log:
+        f"{LOGS}/{{model}}/instance_{{instance_id}}.grade.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/instance_{{instance_id}}.grade.tsv"
+    priority: 50
+    conda:
+        "../../environment.yml"
+    params:
+        grading=PLAN.grading_digest,
+        faults=faults_of("grade"),
+    message:
+        "Grading {wildcards.model} on {wildcards.instance_id}"
+    script:
+        "../scripts/grade.py"

@@ -1,0 +1,68 @@
+# Images: image URI -> tarball -> loaded in the engine -> released after the last test run.
+#
+# in:  the URIs of the dataset's rows
+# out: images/{image}.tar (temporary), images/{image}.loaded.json,
+#      results/{session}/released/{model}/{image}.json
+
+
+rule fetch_image:
+    """Bring an image's tarball here, whole or not at all."""
+    output:
+        tarball=unless_kept(f"{IMAGES}/{{image}}.tar"),
+    log:
+        f"{OUT}/logs/images/{{image}}.fetch_image.log",
+    benchmark:
+        f"{OUT}/benchmarks/images/{{image}}.fetch_image.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        uri=image_uri,
+        faults=faults_of("fetch_image"),
+    message:
+        "Fetching image {wildcards.image}"
+    script:
+        "../scripts/fetch_image.py"
+
+
+rule load_image:
+    """Load a tarball into the engine and record id, size and tags.
+
+    The record is kept for good; whether the image is still there is asked by id before each use.
+    """
+    input:
+        tarball=rules.fetch_image.output.tarball,
+    output:
+        record=f"{IMAGES}/{{image}}.loaded.json",
+    log:
+        f"{OUT}/logs/images/{{image}}.load_image.log",
+    benchmark:
+        f"{OUT}/benchmarks/images/{{image}}.load_image.tsv"
+    priority: 10
+    conda:
+        "../../environment.yml"
+    params:
+        uri=image_uri,
+        faults=faults_of("load_image"),
+    message:
+        "Loading image {wildcards.image}"
+    script:
+        "../scripts/load_image.py"
+
+
+rule release_image:
+    """Free an image after the last test run of a model's turn, unless it is to be kept or was here before."""
+    input:
+        tested=tested_instances,
+    output:
+        record=f"{RESULTS}/released/{{model}}/{{image}}.json",
+    log:
+        f"{LOGS}/images/{{model}}/{{image}}.release_image.log",
+    benchmark:
+        f"{BENCHMARKS}/images/{{model}}/{{image}}.release_image.tsv"
+    priority: 60
+    conda:
+        "../../environment.yml"
+    message:
+        "Releasing image {wildcards.image}"
+    script:
+        "../scripts/release_image.py"

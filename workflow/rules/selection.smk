@@ -1,0 +1,18 @@
+# Which instances are run, and which are calibrated: input functions beside common.smk's.
+
+
+def only_calibrated(wildcards):
+    """No file; ends the run where `only_valid` is set and no calibration is there."""
+    with reported():
+        PLAN.check_calibration()
+    return []
+
+
+def selection_digest(wildcards):
+    """What the summaries are made of; ends the run as `only_calibrated` does."""
+    with reported():
+        return PLAN.selection_digest
+
+
+def calibrating(model, pattern):
+    return expand(pattern, model=model, instance_id=PLAN.candidates, allow_missing=True)

@@ -1,0 +1,93 @@
+# Summaries: derived from the outcomes alone, the same bytes whatever the order of the jobs.
+#
+# in:  eval_outputs/{instance_id}/outcome.json of every model and instance
+# out: results/{session}/{results.csv,final_report.txt,{model}_summary.txt,{model}.preds.json,
+#      {model}.run_report.json}, complete.json when the machine met no fault
+
+
+rule summarize_model:
+    """One model's numbers, its SWE-bench predictions and run report."""
+    input:
+        outcomes=expand(
+            f"{EVALUATION}/outcome.json", instance_id=INSTANCES, allow_missing=True
+        ),
+        trajectories=expand(
+            f"{INSTANCE}/output.jsonl", instance_id=INSTANCES, allow_missing=True
+        ),
+    output:
+        summary=report(
+            f"{RESULTS}/{{model}}_summary.txt",
+            category="Summary",
+            labels={"what": "{model}"},
+        ),
+        predictions=f"{RESULTS}/{{model}}.preds.json",
+        run_report=f"{RESULTS}/{{model}}.run_report.json",
+    log:
+        f"{LOGS}/{{model}}/summarize_model.log",
+    benchmark:
+        f"{BENCHMARKS}/{{model}}/summarize_model.tsv"
+    priority: 70
+    conda:
+        "../../environment.yml"
+    params:
+        selection=selection_digest,
+    message:
+        "Summarizing {wildcards.model}"
+    script:
+        "../scripts/summarize_model.py"
+
+
+OUTCOMES = expand(
+    f"{EVALUATION}/outcome.json",
+    model=MODELS,
+    instance_id=INSTANCES,
+    allow_missing=True,
+)
+
+
+rule summarize:
+    """The session's table and final report."""
+    input:
+        outcomes=OUTCOMES,
+    output:
+        table=report(
+            f"{RESULTS}/results.csv",
+            category="Summary",
+            labels={"what": "all instances"},
+        ),
+        report=report(
+            f"{RESULTS}/final_report.txt",
+            category="Summary",
+            labels={"what": "final report"},
+        ),
+        faults=f"{RESULTS}/faults.txt",
+    log:
+        f"{LOGS}/summarize.log",
+    benchmark:
+        f"{BENCHMARKS}/summarize.tsv"
+    priority: 80
+    conda:
+        "../../environment.yml"
+    params:
+        selection=selection_digest,
+        nameless_rows=PLAN.nameless_rows,
+    message:
+        "Summarizing session {wildcards.session}"
+    script:
+        "../scripts/summarize.py"
+
+
+rule verify:
+    """Fail, naming them, while the machine's faults are among the results: they never pass for success."""
+    input:
+        faults=rules.summarize.output.faults,
+    output:
+        complete=f"{RESULTS}/complete.json",
+    log:
+        f"{LOGS}/verify.log",
+    conda:
+        "../../environment.yml"
+    message:
+        "Looking for faults in session {wildcards.session}"
+    script:
+        "../scripts/verify.py"

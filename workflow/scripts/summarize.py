@@ -1,0 +1,12 @@
+"""Adapter of rule summarize."""
+
+from trajmake.stages.summarize import summarize
+
+summarize(
+    snakemake.config,
+    outcomes=snakemake.input.outcomes,
+    table=snakemake.output.table,
+    report=snakemake.output.report,
+    faults=snakemake.output.faults,
+    log=snakemake.log[0],
+)
