@@ -212,11 +212,19 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class StreamLoader(Protocol):
-    """What an engine has besides that can load an archive while it still comes in."""
+class StreamLoader(Engine, Protocol):
+    """An engine that is given an archive's bytes, and keeps an image's layers apart from each other."""
+
+    def shared(self, diff_ids: Sequence[str]) -> int:
+        """How many of these layers, from the lowest up, some image here has: archives may leave them out.
+
+        Args:
+            diff_ids: ``sha256:<hex>`` of each layer's uncompressed tar.
+        """
+        ...
 
     def load_stream(self, source: str, chunks: Iterable[bytes], image_id: str, tags: Sequence[str] = ()) -> Image:
-        """Load a plain archive from its bytes in order.
+        """Load a plain archive from its bytes in order. Layers that :meth:`shared` counts may be missing in it.
 
         Args:
             source: Where it comes from, for messages.

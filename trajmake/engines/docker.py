@@ -75,6 +75,10 @@ class DockerEngine:
         """Give an archive to the daemon while it comes in (see the protocol)."""
         return self._images.load_stream(source, chunks, image_id, tags)
 
+    def shared(self, diff_ids: Sequence[str]) -> int:
+        """How many of the lowest layers the daemon has (see the protocol)."""
+        return self._images.shared(diff_ids)
+
     def pull(self, reference: str) -> Image:
         """Let the daemon pull from a registry (see the protocol)."""
         return self._images.pull(reference)

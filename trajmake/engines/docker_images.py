@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ class DockerImages:
 
     def __init__(self, api: Callable[[], APIClient]) -> None:
         self._api = api
+        self._layers: dict[str, tuple[str, ...]] = {}  # of the images seen
 
     def load(self, tarball: Path, tags: Sequence[str] = ()) -> Image:
         """Give an archive to the daemon unless it has the image."""
@@ -90,6 +92,18 @@ class DockerImages:
         with faults("The Docker daemon"):
             found = self._api().images()
         return [_image(facts) for facts in found if facts.get("RepoTags")]
+
+    def shared(self, diff_ids: Sequence[str]) -> int:
+        """How many of the lowest layers the daemon has."""
+        most = 0
+        with faults("The Docker daemon"):
+            for listed in self._api().images():
+                if listed["Id"] not in self._layers:
+                    facts = self._inspect(listed["Id"]) or {}
+                    self._layers[listed["Id"]] = tuple((facts.get("RootFS") or {}).get("Layers") or ())
+                pairs = zip(self._layers[listed["Id"]], diff_ids, strict=False)
+                most = max(most, sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
+        return most
 
     def tag(self, image_id: str, tags: Sequence[str]) -> Image:
         """Give an image further names."""

@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import json
 import platform
+import posixpath
 import shutil
 import tarfile
 import zlib
@@ -40,7 +41,8 @@ class Archive:
         tags: Names the image had when it was saved.
         layers: Members of the archive that hold the layers, lowest first.
         config: The image's configuration (``architecture``, ``config.Env``, ``rootfs.diff_ids``, ...).
-        stored: Bytes of the layers as the archive holds them; their unpacked size, unless they are compressed.
+        content: The same as it stands in the archive.
+        spans: Where each layer stands in the uncompressed archive: first byte and number of bytes.
     """
 
     path: Path
@@ -48,7 +50,18 @@ class Archive:
     tags: tuple[str, ...]
     layers: tuple[str, ...]
     config: dict[str, Any]
-    stored: int = 0
+    content: bytes = b""
+    spans: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def stored(self) -> int:
+        """Bytes of the layers as the archive holds them; their unpacked size, unless they are compressed."""
+        return sum(size for _, size in self.spans)
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """``sha256:<hex>`` of each layer's uncompressed tar, lowest first."""
+        return tuple(self.config["rootfs"]["diff_ids"])
 
     @property
     def architecture(self) -> str:
@@ -171,8 +184,8 @@ def _read(source: str, tar: tarfile.TarFile) -> Archive:
         raise ImageBrokenError(f"{source} lacks layer {missing[0]}: truncated?", "Fetch the image again.")
     if len(_diff_ids(config, source)) != len(layers):
         raise ImageBrokenError(f"{source} does not hold as many layers as its configuration names.")
-    stored = sum(tar.getmember(layer).size for layer in layers)
-    return Archive(Path(source), f"sha256:{digest}", tuple(entry.get("RepoTags") or ()), layers, config, stored)
+    spans = tuple(_span(tar, layer) for layer in layers)
+    return Archive(Path(source), f"sha256:{digest}", tuple(entry.get("RepoTags") or ()), layers, config, content, spans)
 
 
 def _diff_ids(config: dict[str, Any], source: Path | str) -> list[str]:
@@ -181,6 +194,18 @@ def _diff_ids(config: dict[str, Any], source: Path | str) -> list[str]:
     if not isinstance(ids, list):
         raise ImageBrokenError(f"The configuration in {source} names no layers.")
     return ids
+
+
+def _span(tar: tarfile.TarFile, name: str) -> tuple[int, int]:
+    member = tar.getmember(name)
+    seen = {member.name}
+    while member.issym() or member.islnk():  # see _member
+        folder = posixpath.dirname(member.name) if member.issym() else ""
+        member = tar.getmember(posixpath.normpath(posixpath.join(folder, member.linkname)))
+        if member.name in seen:
+            raise tarfile.ReadError(f"{name} is a link to itself")
+        seen.add(member.name)
+    return member.offset_data, member.size
 
 
 def _member(tar: tarfile.TarFile, name: str, source: Path | str) -> IO[bytes]:

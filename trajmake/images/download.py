@@ -7,11 +7,14 @@ is complete. They outlive faults and killed processes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from trajmake import files
@@ -24,20 +27,39 @@ logger = logging.getLogger(__name__)
 
 BLOCK = 16 << 20  # bytes of one request
 WORKERS = 8
-_AHEAD = 2 * WORKERS  # blocks asked for before the reader takes them
 _SLICE = 1 << 20
+
+# The bytes from a position on, so many, in pieces, each as soon as it is there.
+Reader = Callable[[int, int], Iterator[bytes]]
+
+
+@dataclass(frozen=True)
+class Coming:
+    """Content on its way.
+
+    Attributes:
+        read: Waits for what it gives. It raises ImageMissingError where the source fails (what has come is
+            kept), ImageBrokenError where the object has changed.
+        checked: Waits until the whole has come and is checked. It raises the same, and ImageBrokenError where
+            size or checksum differ from what the source says (nothing of it is kept). None: not to be checked.
+    """
+
+    read: Reader
+    checked: Callable[[], None] | None
 
 
 class Download:
     """One archive on its way to ``target``; the caller sees to it that nobody else downloads it there.
 
     Attributes:
-        sha256: Of the whole content, once :meth:`stream` has ended.
+        size: Bytes; -1 where the source does not say.
+        sha256: Of the whole content, once all of it is checked.
     """
 
     def __init__(self, remote: Remote, target: Path) -> None:
         self.sha256 = ""
         self.part = target.with_name(target.name + ".part")
+        self.size = remote.size
         self._remote = remote
         self._journal = target.with_name(target.name + ".part.journal")
         size = remote.size if remote.ranges else 0
@@ -69,12 +91,53 @@ class Download:
             ImageBrokenError: size or checksum differ from what the source says; nothing of it is kept.
             ImageMissingError: the source fails; what has come is kept.
         """
+        if not self._remote.ranges or self._remote.size <= 0:
+            yield from self._checked(self._single())
+            return
+        whole = (0, self._remote.size)
+        with self.fetching([whole]) as coming:
+            yield from self._checked(coming.read(*whole))
+
+    @contextlib.contextmanager
+    def fetching(self, spans: Sequence[tuple[int, int]], *, check: bool = False) -> Iterator[Coming]:
+        """Download parts of the content in the background, in this order.
+
+        Args:
+            spans: First byte and number of bytes of each. Of what they do not touch nothing may be read.
+            check: They are the whole content, which is to be compared with what the source says of it.
+        """
+        done = self._resume()
+        if done:
+            logger.info("image %s: going on with %d of %d blocks", self._remote.uri, len(done), self._blocks)
+        handle = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        journal = os.open(self._journal, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        pool, checker = ThreadPoolExecutor(WORKERS, "download"), ThreadPoolExecutor(1, "check")
+        try:
+            wanted = [block for span in spans for block in self._blocks_of(*span)]
+            coming = {
+                block: pool.submit(self._fetch, block, handle, journal)
+                for block in dict.fromkeys(wanted)
+                if block not in done
+            }
+            read = partial(self._read, handle, coming)
+            yield Coming(read, checker.submit(self._check, read).result if check else None)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            checker.shutdown(wait=True)
+            os.close(journal)
+            os.close(handle)
+
+    def _check(self, read: Reader) -> None:
+        for _ in self._checked(read(0, self.size)):
+            pass
+
+    def _checked(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         sums = Checksums(self._remote.checksums, self._remote.part_size)
         last = b""
         size = 0
         with ThreadPoolExecutor(1, "checksum") as pool:  # one thread: in order, and beside the consumer's work
             running: Future[None] | None = None
-            for data in self._parallel() if self._remote.ranges and self._remote.size > 0 else self._single():
+            for data in blocks:
                 if last:
                     yield last
                 if running:
@@ -108,29 +171,6 @@ class Download:
             hint = "Its server gives no parts, so that it begins anew each time."
             raise ImageMissingError(message, hint) from error
 
-    def _parallel(self) -> Iterator[bytes]:
-        done = self._resume()
-        if done:
-            logger.info("image %s: going on with %d of %d blocks", self._remote.uri, len(done), self._blocks)
-        handle = os.open(self.part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        journal = os.open(self._journal, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        pool = ThreadPoolExecutor(WORKERS, "download")
-        try:
-            pending: dict[int, Future[None]] = {}
-            asked = 0
-            for block in range(self._blocks):
-                while asked < min(self._blocks, block + _AHEAD):
-                    if asked not in done:
-                        pending[asked] = pool.submit(self._fetch, asked, handle, journal)
-                    asked += 1
-                if block in pending:
-                    pending.pop(block).result()
-                yield from self._pieces(block, handle)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-            os.close(journal)
-            os.close(handle)
-
     def _fetch(self, block: int, handle: int, journal: int) -> None:
         start, length = self._span(block)
         position = start
@@ -141,14 +181,23 @@ class Download:
                 view, position = view[written:], position + written
         os.write(journal, f"{block}\n".encode())
 
-    def _pieces(self, block: int, handle: int) -> Iterator[bytes]:
-        start, length = self._span(block)
-        for offset in range(start, start + length, _SLICE):
-            data = os.pread(handle, min(_SLICE, start + length - offset), offset)
-            if not data:
-                self.discard()  # somebody cut the part short: its journal says more than there is
-                raise ImageBrokenError(f"The part file {self.part} is damaged.", "Run the same command again.")
-            yield data
+    def _read(self, handle: int, coming: Mapping[int, Future[None]], start: int, length: int) -> Iterator[bytes]:
+        end = start + length
+        for block in self._blocks_of(start, length):
+            if block in coming:
+                coming[block].result()
+            first, size = self._span(block)
+            position, until = max(first, start), min(first + size, end)
+            while position < until:
+                data = os.pread(handle, min(_SLICE, until - position), position)
+                if not data:
+                    self.discard()  # somebody cut the part short: its journal says more than there is
+                    raise ImageBrokenError(f"The part file {self.part} is damaged.", "Run the same command again.")
+                position += len(data)
+                yield data
+
+    def _blocks_of(self, start: int, length: int) -> range:
+        return range(start // BLOCK, -(-(start + length) // BLOCK))
 
     def _span(self, block: int) -> tuple[int, int]:
         start = block * BLOCK

@@ -12,9 +12,10 @@ from typing import Any
 from trajmake import files
 from trajmake.engines.base import Engine, Image, Puller, StreamLoader
 from trajmake.errors import ConfigError, DiskFullError, ImageBrokenError, ImageMissingError, TrajmakeError
-from trajmake.images import archive, ranged, sources, space, tarballs
+from trajmake.images import archive, compression, layered, ranged, sources, space, tarballs
 from trajmake.images.archive import Archive
-from trajmake.images.download import Download
+from trajmake.images.download import Coming, Download
+from trajmake.images.layered import Loading
 from trajmake.images.leases import Lease
 from trajmake.images.naming import double_tags
 from trajmake.images.space import Need, mark
@@ -70,7 +71,7 @@ def fetch(host: Host, uri: str, tarball: Path) -> None:
         tarball.unlink(missing_ok=True)
         image = _bring(host, uri, tarball, "")
         if image and not tarball.exists():  # it is there all the same when it is to be kept
-            tarballs.write_arrived(tarball, image[0].id, image[1], uri)
+            tarballs.write_arrived(tarball, image[0].id, image[1], layout.public_uri(uri))
 
 
 def load(host: Host, tarball: Path, uri: str) -> dict[str, Any]:
@@ -89,7 +90,8 @@ def load(host: Host, tarball: Path, uri: str) -> dict[str, Any]:
             image = _load(host, tarball, uri)
             sha256 = tarballs.sha256(tarball)
     tags = [tag for tag in image.tags if tag != mark(image.id)]
-    return {"image": tarball.stem, "id": image.id, "size": image.size, "tags": tags, "uri": uri, "sha256": sha256}
+    known = {"image": tarball.stem, "id": image.id, "size": image.size, "tags": tags}
+    return known | {"uri": layout.public_uri(uri), "sha256": sha256}
 
 
 def ensure(engine: Engine, uri: str, options: Settings) -> Image:
@@ -135,6 +137,7 @@ def release(engine: Engine, record: dict[str, Any], options: Settings) -> dict[s
 
 
 def _find(host: Host, image_id: str, uri: str) -> Image | None:
+    uri = layout.public_uri(uri)
     lease = host.lease(image_id)
     with lease.locked():
         found = host.engine.find(image_id)
@@ -159,6 +162,7 @@ def _bring(host: Host, uri: str, tarball: Path, expected: str) -> tuple[Image, s
     """The image and its archive's sha256 where it is in the engine now; else the tarball is there."""
     host.folder.mkdir(parents=True, exist_ok=True)
     source = sources.locate(uri, host.options.images)
+    uri = layout.public_uri(uri)
     if isinstance(source, sources.LocalFile):
         tarballs.link(source.path, tarball)
         return None
@@ -187,11 +191,15 @@ def _stream(
     """Load the archive while it is downloaded."""
     lease = host.lease(known.image_id)
     with lease.locked():
-        needs = [Need(host.folder, download.missing, "the download"), *_needs(host, known.stored)]
-        _make_room(host, known.stored, needs)
-        names = [*known.tags, mark(known.image_id), *double_tags(host.options, uri)]
+        lacking = layered.missing(engine, known)
+        whole = host.options.images.keep or len(lacking) == len(known.spans)
+        stored = sum(size for _, size in lacking)
+        logger.info("image %s: %d of %d layers are to come, %d bytes", uri, len(lacking), len(known.spans), stored)
+        needs = [Need(host.folder, min(download.missing, known.stored if whole else stored), "the download")]
+        _make_room(host, stored, [*needs, *_needs(host, stored)])
         try:
-            image = engine.load_stream(uri, download.stream(), known.image_id, names)
+            with download.fetching([*lacking, (0, download.size)] if whole else lacking, check=whole) as coming:
+                image = _give(host, engine, uri, known, coming)
         except ImageBrokenError:  # more of the same would not mend it
             download.discard()
             raise
@@ -202,6 +210,11 @@ def _stream(
     else:
         download.discard()
     return image, download.sha256
+
+
+def _give(host: Host, engine: StreamLoader, uri: str, held: Archive, coming: Coming) -> Image:
+    names = [*held.tags, mark(held.image_id), *double_tags(host.options, uri)]
+    return layered.load(Loading(engine, uri, held, coming, names, host.driver))
 
 
 def _pull(host: Host, reference: str, uri: str) -> Image:
@@ -224,6 +237,7 @@ def _pull(host: Host, reference: str, uri: str) -> Image:
 
 
 def _load(host: Host, tarball: Path, uri: str, expected: str = "") -> Image:
+    uri = layout.public_uri(uri)
     held = archive.read_archive(tarball)
     _check_expected(uri, held, expected)
     if found := _find(host, held.image_id, uri):
@@ -233,7 +247,11 @@ def _load(host: Host, tarball: Path, uri: str, expected: str = "") -> Image:
     with lease.locked():
         if host.engine.find(held.image_id) is None:
             _make_room(host, held.stored, _needs(host, held.stored))
-        image = host.engine.load(tarball, [mark(held.image_id), *double_tags(host.options, uri)])
+        if isinstance(host.engine, StreamLoader) and not compression.kind_of(tarball):
+            with layered.opened(tarball) as coming:
+                image = _give(host, host.engine, uri, held, coming)
+        else:
+            image = host.engine.load(tarball, [mark(held.image_id), *double_tags(host.options, uri)])
         lease.take()
     logger.info("image %s: %s loaded into %s", uri, held.image_id, host.engine.name)
     return image
@@ -260,6 +278,7 @@ def _check_expected(uri: str, held: Archive, expected: str) -> None:
 @contextlib.contextmanager
 def _named(uri: str) -> Iterator[None]:
     """Let faults of an image name its URI."""
+    uri = layout.public_uri(uri)
     try:
         yield
     except (ImageBrokenError, ImageMissingError, DiskFullError) as error:

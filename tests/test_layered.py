@@ -1,0 +1,182 @@
+"""Images in steps: what the daemon has is left out, and nothing stays but the image itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import images
+import pytest
+from images import member, tar_of
+
+from trajmake import engines
+from trajmake.engines.base import Image
+from trajmake.errors import ImageBrokenError, TrajmakeError
+from trajmake.images import layered, space
+from trajmake.images.archive import read_archive
+from trajmake.images.download import Coming
+from trajmake.images.layered import Loading
+
+SIZE = 20 << 20  # more than a step's least: each layer is one
+
+
+@pytest.fixture(scope="module")
+def docker():
+    engine = engines.select("docker")
+    try:
+        engine.version()
+    except TrajmakeError as error:
+        pytest.skip(f"docker: {error.message}")
+    return engine
+
+
+@pytest.fixture
+def made(docker) -> Iterator[list[str]]:
+    """Ids of the images that a test makes; they are removed after it."""
+    ids: list[str] = []
+    yield ids
+    for identity in ids:
+        docker.remove(identity)
+
+
+def layer(name: str) -> bytes:
+    return tar_of(member(name, os.urandom(SIZE)))
+
+
+class Counting:
+    """The content of an archive; knows how much of it was read."""
+
+    def __init__(self, coming: Coming) -> None:
+        self.received = 0
+        self.coming = Coming(self.read, None)
+        self._below = coming.read
+
+    def read(self, start: int, length: int) -> Iterator[bytes]:
+        for block in self._below(start, length):
+            self.received += len(block)
+            yield block
+
+
+def load(engine, archive: Path, folder: Path) -> tuple[Image, int]:
+    """Load; gives the image and the bytes of layers that were read for it."""
+    with layered.opened(archive) as coming:
+        counting = Counting(coming)
+        held = read_archive(archive)
+        image = layered.load(
+            Loading(engine, str(archive), held, counting.coming, [space.mark(held.image_id)], folder / "driver.lock")
+        )
+    return image, counting.received
+
+
+def ours(engine) -> set[str]:
+    return {image.id for image in space.ours(engine)}
+
+
+def test_shared_layers_come_once_and_the_steps_go(docker, made, tmp_path: Path) -> None:
+    before = ours(docker)
+    base, top = [images.base_layer(git=False), layer("base")], []
+    for number in range(2):
+        top.append(images.save(tmp_path / f"{number}.tar", [*base, layer(f"own{number}"), tar_of(member("last"))]))
+        made.append(top[-1])
+    first, all_of_it = load(docker, tmp_path / "0.tar", tmp_path)
+    second, the_rest = load(docker, tmp_path / "1.tar", tmp_path)
+    assert [first.id, second.id] == top and ours(docker) - before == set(top)
+    assert all_of_it > 2 * SIZE and SIZE < the_rest < 1.1 * SIZE
+    docker.remove(first.id)
+    with docker.start(second.id, name=f"trajmake-test-{os.urandom(4).hex()}") as container:
+        result = container.run("stat -c %s base own1 && ls own0 last", timeout=10, cwd="/")
+    assert result.text.split()[:2] == [str(SIZE), str(SIZE)]
+    assert "last" in result.text and "own0: No such file" in result.text.replace("'", "")
+
+
+def test_an_image_all_of_whose_layers_are_there_is_only_named(docker, made, tmp_path: Path) -> None:
+    layers = [layer("a")]
+    made += [images.save(tmp_path / "one.tar", layers), images.save(tmp_path / "two.tar", layers, env=["A=b"])]
+    load(docker, tmp_path / "one.tar", tmp_path)
+    image, read = load(docker, tmp_path / "two.tar", tmp_path)
+    assert (image.id, read) == (made[1], 0)
+
+
+def test_a_damaged_layer_is_told_and_no_step_stays(docker, tmp_path: Path) -> None:
+    def spoil(files: dict[str, bytes]) -> None:
+        name = sorted(name for name in files if name.endswith("layer.tar"))[-1]
+        files[name] = files[name][:-2000] + os.urandom(1000) + bytes(1000)
+
+    before = ours(docker)
+    images.save(tmp_path / "image.tar", [layer("a"), layer("b"), layer("c")], change=spoil)
+    with pytest.raises(ImageBrokenError, match="refuses"):
+        load(docker, tmp_path / "image.tar", tmp_path)
+    assert ours(docker) == before
+
+
+def test_layers_that_go_meanwhile_are_brought(docker, made, tmp_path: Path) -> None:
+    """Another session may remove the image that held them between our look and our load."""
+
+    class Late:
+        """The engine; its first look sees layers that are gone by the next."""
+
+        looks = 0
+
+        def __getattr__(self, name: str):
+            return getattr(docker, name)
+
+        def shared(self, diff_ids) -> int:
+            self.looks += 1
+            return 1 if self.looks <= 2 else docker.shared(diff_ids)
+
+    made.append(images.save(tmp_path / "image.tar", [layer("a"), layer("b")]))
+    late = Late()
+    image, _ = load(late, tmp_path / "image.tar", tmp_path)
+    assert image.id == made[0] and late.looks > 2
+
+
+LOAD = """
+import sys
+sys.path.insert(0, sys.argv[3])
+from pathlib import Path
+from test_layered import load
+from trajmake import engines
+print(load(engines.select("docker"), Path(sys.argv[1]), Path(sys.argv[2]))[1])
+"""
+
+
+def test_two_processes_bring_what_they_share_once(docker, made, tmp_path: Path) -> None:
+    before = ours(docker)
+    base = [layer("base")]
+    running = []
+    for number in range(2):
+        made.append(images.save(tmp_path / f"{number}.tar", [*base, layer(f"own{number}")]))
+        places = [tmp_path / f"{number}.tar", tmp_path / str(number), Path(__file__).parent]
+        (tmp_path / str(number)).mkdir()
+        running.append(subprocess.Popen([sys.executable, "-c", LOAD, *places], stdout=subprocess.PIPE, text=True))
+    read = sum(int(process.communicate(timeout=120)[0]) for process in running)
+    assert 3 * SIZE < read < 3.2 * SIZE
+    assert ours(docker) - before == set(made)
+
+
+def test_a_killed_load_leaves_a_beginning_that_is_ours(docker, made, tmp_path: Path) -> None:
+    """The steps that were done count for the next try, and go with its own."""
+    before = ours(docker)
+    made.append(images.save(tmp_path / "image.tar", [layer("a"), layer("b"), layer("c")]))
+    held = read_archive(tmp_path / "image.tar")
+    killing = """
+import os, signal, sys
+from trajmake.images import layered
+step = layered.Loading._archive
+def last_is_never_given(self, done, upto):
+    for block in step(self, done, upto):
+        if upto == len(self.held.layers):
+            if self.engine.shared(self.held.diff_ids) >= 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+        yield block
+layered.Loading._archive = last_is_never_given
+"""
+    command = [sys.executable, "-c", killing + LOAD, tmp_path / "image.tar", tmp_path, Path(__file__).parent]
+    assert subprocess.run(command, timeout=120, check=False).returncode == -9
+    assert docker.shared(held.diff_ids) >= 1 and len(ours(docker) - before) >= 1
+    _, read = load(docker, tmp_path / "image.tar", tmp_path)
+    assert read < 2.1 * SIZE
+    assert docker.find(held.image_id) and ours(docker) - before == set(made)
