@@ -125,3 +125,34 @@ def test_two_sessions_that_need_one_image_load_it_once_and_leave_it_to_each_othe
     kept = [record["why"] for record in released if not record["released"]]
     assert all(why.startswith(("is used by the session", "is not there")) for why in kept)
     assert engine.find(rows[0]["image_id"]) is None
+
+
+def test_a_signed_url_is_written_nowhere_and_a_renewed_one_repeats_nothing(tmp_path: Path) -> None:
+    if why := object_stores.without_moto():
+        pytest.skip(why)
+    engine_or_skip("namespace", tmp_path / "store")
+    rows = small_instances.make(tmp_path / "made", 1)
+    tarball = Path(rows[0]["image_storage_uri"])
+    with object_stores.moto(tmp_path) as server:
+        client = server.client()
+        client.create_bucket(Bucket="images")
+        client.upload_file(str(tarball), "images", tarball.name)
+
+        def sign(seconds: int) -> str:
+            where = {"Bucket": "images", "Key": tarball.name}
+            rows[0]["image_storage_uri"] = client.generate_presigned_url("get_object", Params=where, ExpiresIn=seconds)
+            return str(rows[0]["image_storage_uri"]).partition("?")[2]
+
+        signature = sign(3600)
+        config = {"models": ["gold"], "engine": "namespace"}
+        project = project_of(tmp_path / "project", tmp_path / "data", rows, tmp_path / "store", **config)
+        run = project.snakemake("-j", "1", "--profile", "hybrid")
+        assert run.returncode == 0, run.stdout
+        places = [*(project.root / "outputs").rglob("*"), *(project.root / ".snakemake").rglob("*")]
+        files = [path for path in places if path.is_file() and "index" not in path.parts]
+        assert len(files) > 10
+        assert [path for path in files if signature.encode() in path.read_bytes()] == []
+        assert signature not in run.stdout
+        assert sign(7200) != signature
+        small_instances.write(rows, project.root / "demo/data/instances.jsonl")
+        assert "Nothing to be done" in project.planned("--profile", "hybrid").text

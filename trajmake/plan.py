@@ -100,7 +100,7 @@ class Plan:
         """Image name → URI."""
         uris: dict[str, str] = {}
         for safe, name in self._image.items():
-            uri = self.dataset.image_uri(self._ids[safe])
+            uri = layout.public_uri(self.dataset.image_uri(self._ids[safe]))
             if uris.setdefault(name, uri) != uri:
                 raise DatasetError(
                     f"The images {uris[name]} and {uri} would both be called {name}.",

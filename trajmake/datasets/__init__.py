@@ -120,6 +120,14 @@ class Dataset:
         uri = str(self._row("image_uri", instance_id)[0])
         return str(rows.beside(uri, self._folder) or uri)
 
+    def address(self, uri: str) -> str:
+        """The URI of which ``uri`` is the public part, with its signature (see ``layout.public_uri``)."""
+        if uri.startswith(("http://", "https://")):
+            for (whole,) in self._all("SELECT DISTINCT image_uri FROM rows WHERE runnable AND image_uri LIKE 'http%'"):
+                if layout.public_uri(whole) == uri:
+                    return str(whole)
+        return uri
+
     def problem(self, instance_id: str) -> str:
         """Why the row cannot be run, "" when it can."""
         return str(self._row("problem", instance_id)[0])

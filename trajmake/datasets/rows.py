@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from trajmake.datasets import fields, problems
 from trajmake.datasets.instance import Instance
 from trajmake.errors import DatasetError
+from trajmake.sessions import layout
 
 # What a trajectory and its verdict depend on; anything else in a row may change freely.
 _DIGESTED = (
@@ -52,12 +53,11 @@ def digest(row: Mapping[str, Any]) -> str:
     """sha256 over what an instance means, whatever the spelling: order, shape of the file, newlines, lists.
 
     Of an image in a local file the name counts and not the folder: a subset
-    written elsewhere repeats nothing.
+    written elsewhere repeats nothing. Nor does a signature renewed in a URI.
     """
     values = canonical(row)
     uri = fields.text(values.get("image_storage_uri"))
-    if is_local(uri):
-        values["image_storage_uri"] = os.path.basename(uri)
+    values["image_storage_uri"] = os.path.basename(uri) if is_local(uri) else layout.public_uri(uri)
     plain = json.dumps({name: values.get(name) or None for name in _DIGESTED}, sort_keys=True, default=str)
     return hashlib.sha256(plain.encode()).hexdigest()
 

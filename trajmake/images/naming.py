@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
+from trajmake.sessions import layout
 from trajmake.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -17,8 +18,8 @@ _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 def double_tags(options: Settings, uri: str) -> list[str]:
     """The names of the instances that use the image at ``uri``, in lower case; none unless ``images.double_tag``.
 
-    ``mswebench/sweb.eval.x86_64.ID:latest`` and ``mswebench/OWNER_m_REPO:pr-ID``. An id that cannot be
-    part of a name has none.
+    They are ``mswebench/sweb.eval.x86_64.ID:latest`` and ``mswebench/OWNER_m_REPO:pr-ID``. An id that cannot
+    be part of a name has none. ``uri`` is the public one.
     """
     if not options.images.double_tag:
         return []
@@ -27,7 +28,7 @@ def double_tags(options: Settings, uri: str) -> list[str]:
     dataset = Dataset.of(options)
     tags = []
     for instance_id in dataset.select(options.instances):
-        if dataset.problem(instance_id) or dataset.image_uri(instance_id) != uri:
+        if dataset.problem(instance_id) or layout.public_uri(dataset.image_uri(instance_id)) != uri:
             continue
         owner, _, name = dataset.instance(instance_id).repo.partition("/")
         for tag in (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 INSTANCE = "trajectories/{session}/{model}/instance_{instance_id}"
 EVALUATION = INSTANCE + "/eval_outputs/{instance_id}"
@@ -48,6 +48,18 @@ def safe_name(name: str) -> str:
 def original_name(safe: str) -> str:
     """The name that :func:`safe_name` was given."""
     return unquote(safe)
+
+
+def public_uri(uri: str) -> str:
+    """An image's URI without user name, password and query, which may hold a signature.
+
+    What names the image in messages and records, and what decides whether it is another one: a signature
+    that is renewed makes no new image. Only ``http(s)`` URIs differ from it.
+    """
+    parts = urlsplit(uri) if uri.lower().startswith(("http://", "https://")) else None
+    if parts is None:
+        return uri
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def image_name(uri: str) -> str:

@@ -7,21 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from trajmake import engines, files, settings
+from trajmake.datasets import Dataset
 from trajmake.errors import TrajmakeError
 from trajmake.images import lifecycle
 from trajmake.images.lifecycle import Host
 from trajmake.sessions import faults, layout
 from trajmake.sessions.faults import CarriedFault
+from trajmake.settings import Settings
 from trajmake.stages.boundary import Stage, log_to, logger
 
 
 def fetch_image(config: Mapping[str, Any], *, uri: str, tarball: str, log: str) -> None:
-    """Bring the image at ``uri`` here as ``tarball``, or a record in its place where the engine has it."""
+    """Bring the image here as ``tarball``, or a record in its place where the engine has it.
+
+    ``uri`` is the public part of its URI.
+    """
     options = settings.load(config)
     target = Path(tarball)
     stage = Stage.of(options, "fetch_image", log, image=target.stem)
     stage.run(
-        lambda: lifecycle.fetch(Host(engines.configured(options), options), uri, target),
+        lambda: lifecycle.fetch(Host(engines.configured(options), options), _address(options, uri), target),
         lambda fault: files.write_json(target, faults.as_record(fault)),
     )
 
@@ -33,10 +38,16 @@ def load_image(config: Mapping[str, Any], *, uri: str, tarball: str, record: str
 
     def work() -> None:
         faults.check_file(target)
-        files.write_json(record, lifecycle.load(Host(engines.configured(options), options), target, uri))
+        host = Host(engines.configured(options), options)
+        files.write_json(record, lifecycle.load(host, target, _address(options, uri)))
 
     stage = Stage.of(options, "load_image", log, image=target.stem)
     stage.run(work, lambda fault: files.write_json(record, faults.as_record(fault)))
+
+
+def _address(options: Settings, uri: str) -> str:
+    """What Snakemake records of a rule holds no signature."""
+    return Dataset.of(options).address(uri)
 
 
 def release_image(config: Mapping[str, Any], *, image: str, record: str, log: str) -> None:

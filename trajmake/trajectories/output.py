@@ -15,6 +15,7 @@ from trajmake.agents.base import Trajectory
 from trajmake.datasets.instance import Instance
 from trajmake.llm.base import Completion, Usage
 from trajmake.llm.redaction import MASK
+from trajmake.sessions import layout
 from trajmake.sessions.faults import Fault
 from trajmake.settings import ModelSettings
 from trajmake.trajectories import provenance
@@ -62,13 +63,19 @@ def build(
     return {
         "instance_id": instance.instance_id,
         "instruction": trajectory.instruction,
-        "instance": instance.row,
+        "instance": _shareable(instance.row),
         "test_result": {"git_patch": patch},
         "metadata": _metadata(model, started, provided, dataset, output_dir),
         "history": trajectory.history,
         "metrics": metrics(completions),
         "error": None,
     }
+
+
+def _shareable(row: dict[str, Any]) -> dict[str, Any]:
+    """The row without the signature that the image's URI may hold."""
+    uri = row.get("image_storage_uri")
+    return row | {"image_storage_uri": layout.public_uri(uri)} if isinstance(uri, str) else row
 
 
 def fault_output(

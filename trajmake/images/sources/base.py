@@ -26,7 +26,7 @@ class Remote(Protocol):
     """An archive behind a network.
 
     Attributes:
-        uri: As the user gave it; for messages.
+        uri: For messages and records; see :func:`trajmake.sessions.layout.public_uri`.
         size: Bytes; -1 where the server does not say.
         version: Names the object's content (an ETag, a date): what was downloaded of another one is worthless.
         ranges: The server gives parts of it.

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from trajmake.errors import ImageBrokenError, ImageMissingError, TrajmakeError
+from trajmake.sessions.layout import public_uri
 from trajmake.settings import ImageSettings
 
 _SECONDS = 60.0  # without a byte
@@ -22,9 +23,14 @@ _TRANSIENT = {408, 425, 429, 500, 502, 503, 504}
 
 @dataclass(frozen=True)
 class HttpFile:
-    """See :class:`trajmake.images.sources.base.Remote`."""
+    """See :class:`trajmake.images.sources.base.Remote`.
+
+    Attributes:
+        address: The whole URI, with what must not be shown.
+    """
 
     uri: str
+    address: str
     size: int
     version: str
     ranges: bool
@@ -37,9 +43,9 @@ class HttpFile:
         if self.ranges and self.version.startswith('"'):
             headers["If-Match"] = self.version
         try:
-            with urlopen(Request(self.uri, headers=headers), timeout=_SECONDS) as answer:
+            with urlopen(Request(self.address, headers=headers), timeout=_SECONDS) as answer:
                 if self.ranges and answer.status != 206:
-                    raise ConnectionError(f"{_shown(self.uri)} answers a ranged request with status {answer.status}")
+                    raise ConnectionError(f"{self.uri} answers a ranged request with status {answer.status}")
                 while block := answer.read(_BLOCK):
                     yield block
         except HTTPError as error:
@@ -67,7 +73,7 @@ def locate(uri: str, options: ImageSettings) -> HttpFile:
     whole = re.fullmatch(r"bytes 0-0/(\d+)", headers.get("Content-Range", ""))
     size = int(whole[1]) if whole else int(headers.get("Content-Length") or -1)
     version = headers.get("ETag") or headers.get("Last-Modified") or ""
-    return HttpFile(uri, size, version, bool(ranged and whole), {} if ranged else _checksums(headers))
+    return HttpFile(public_uri(uri), uri, size, version, bool(ranged and whole), {} if ranged else _checksums(headers))
 
 
 def _checksums(headers: Mapping[str, str]) -> dict[str, str]:
@@ -90,7 +96,7 @@ def _hex(value: str) -> str:
 
 
 def _fault(uri: str, error: HTTPError) -> TrajmakeError | ConnectionError:
-    shown = _shown(uri)
+    shown = public_uri(uri)
     if error.code in _TRANSIENT:
         return ConnectionError(f"{shown} answers {error.code} {error.reason}")
     if error.code in (401, 403):
@@ -103,10 +109,6 @@ def _fault(uri: str, error: HTTPError) -> TrajmakeError | ConnectionError:
 def _unreachable(uri: str, error: Exception) -> ImageMissingError:
     cause = getattr(error, "reason", None) or error
     host = urlsplit(uri).netloc.rpartition("@")[2]
-    return ImageMissingError(f"Image {_shown(uri)}: {host} cannot be reached ({cause}).", "Check address and network.")
-
-
-def _shown(uri: str) -> str:
-    """Without user name, password and query, which may hold a signature."""
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    return ImageMissingError(
+        f"Image {public_uri(uri)}: {host} cannot be reached ({cause}).", "Check address and network."
+    )
