@@ -615,6 +615,35 @@ def test_idle_images_of_ours_make_room_under_the_bound_and_no_others(tmp_path: P
         Lease(identity, host.driver).drop()
 
 
+PROMISED = """
+import shutil, sys
+from pathlib import Path
+from trajmake import engines
+from trajmake.images import space
+here = Path(sys.argv[1])
+need = space.Need(here, shutil.disk_usage(here).free - 2 * space.RESERVE, "another image")
+with space.taken(engines.select("fake"), here / "driver.lock", 0, [need]):
+    print("promised", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_room_that_was_promised_to_another_process_is_waited_for(tmp_path: Path, caplog) -> None:
+    """Nothing of it is used yet; it comes free when that process ends, however it does."""
+    caplog.set_level(logging.INFO)
+    command = [sys.executable, "-c", PROMISED, tmp_path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "promised\n"
+        need = space.Need(tmp_path, 2 * space.RESERVE, "an image")
+        killer = threading.Timer(2, other.kill)
+        killer.start()
+        started = time.monotonic()
+        with space.taken(engines.select("fake"), tmp_path / "driver.lock", 0, [need]):
+            assert other.wait(10) == -9 and time.monotonic() - started >= 1.9
+        killer.join()
+    assert "waiting for 1 other image(s)" in caplog.text
+
+
 # --- several runs on one host ----------------------------------------------------------------------------------
 
 USER = """

@@ -178,9 +178,9 @@ def _bring(host: Host, uri: str, tarball: Path, expected: str) -> tuple[Image, s
             if isinstance(host.engine, StreamLoader):
                 return _stream(host, host.engine, uri, known, Download(source, tarball), tarball)
         download = Download(source, tarball)
-        space.make(host.engine, host.driver, 0, [Need(host.folder, download.missing, "the download")])
-        for _ in download.stream():
-            pass
+        with space.taken(host.engine, host.driver, 0, [Need(host.folder, download.missing, "the download")]):
+            for _ in download.stream():
+                pass
         download.keep(tarball)
     return None
 
@@ -196,9 +196,12 @@ def _stream(
         stored = sum(size for _, size in lacking)
         logger.info("image %s: %d of %d layers are to come, %d bytes", uri, len(lacking), len(known.spans), stored)
         needs = [Need(host.folder, min(download.missing, known.stored if whole else stored), "the download")]
-        _make_room(host, stored, [*needs, *_needs(host, stored)])
+        spans = [*lacking, (0, download.size)] if whole else lacking
         try:
-            with download.fetching([*lacking, (0, download.size)] if whole else lacking, check=whole) as coming:
+            with (
+                _room(host, stored, [*needs, *_needs(host, stored)]),
+                download.fetching(spans, check=whole) as coming,
+            ):
                 image = _give(host, engine, uri, known, coming)
         except ImageBrokenError:  # more of the same would not mend it
             download.discard()
@@ -245,13 +248,13 @@ def _load(host: Host, tarball: Path, uri: str, expected: str = "") -> Image:
         return found
     lease = host.lease(held.image_id)
     with lease.locked():
-        if host.engine.find(held.image_id) is None:
-            _make_room(host, held.stored, _needs(host, held.stored))
-        if isinstance(host.engine, StreamLoader) and not compression.kind_of(tarball):
-            with layered.opened(tarball) as coming:
-                image = _give(host, host.engine, uri, held, coming)
-        else:
-            image = host.engine.load(tarball, [mark(held.image_id), *double_tags(host.options, uri)])
+        stored = 0 if host.engine.find(held.image_id) else held.stored
+        with _room(host, stored, _needs(host, stored)):
+            if isinstance(host.engine, StreamLoader) and not compression.kind_of(tarball):
+                with layered.opened(tarball) as coming:
+                    image = _give(host, host.engine, uri, held, coming)
+            else:
+                image = host.engine.load(tarball, [mark(held.image_id), *double_tags(host.options, uri)])
         lease.take()
     logger.info("image %s: %s loaded into %s", uri, held.image_id, host.engine.name)
     return image
@@ -263,8 +266,8 @@ def _needs(host: Host, stored: int) -> list[Need]:
     return [Need(host.engine.place(), copies * stored, "the unpacked image")]
 
 
-def _make_room(host: Host, unpacked: int, needs: list[Need]) -> None:
-    space.make(host.engine, host.driver, unpacked, needs, max_disk_gb=host.options.images.max_disk_gb)
+def _room(host: Host, unpacked: int, needs: list[Need]) -> contextlib.AbstractContextManager[None]:
+    return space.taken(host.engine, host.driver, unpacked, needs, max_disk_gb=host.options.images.max_disk_gb)
 
 
 def _check_expected(uri: str, held: Archive, expected: str) -> None:

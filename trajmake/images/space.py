@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trajmake.engines.base import Engine, Image
 from trajmake.errors import DiskFullError, TrajmakeError
+from trajmake.images.claims import Claim, Claims
 from trajmake.images.leases import Lease
 
 logger = logging.getLogger(__name__)
 
 RESERVE = 256 << 20  # bytes that stay free for containers, logs and everybody else
 _GB = 10**9
+_PAUSE = 1.0  # seconds between two looks at what others are bringing
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,14 @@ def ours(engine: Engine) -> list[Image]:
     return [image for image in engine.images() if mark(image.id) in image.tags]
 
 
-def make(engine: Engine, driver: Path, unpacked: int, needs: list[Need], *, max_disk_gb: float = 0) -> None:
-    """See to it that there is room, removing idle images of ours where there is none, the longest unused first.
+@contextlib.contextmanager
+def taken(
+    engine: Engine, driver: Path, unpacked: int, needs: Sequence[Need], *, max_disk_gb: float = 0
+) -> Iterator[None]:
+    """Have room while the block runs, for an image that is to come in it.
+
+    Where there is none, idle images of ours are removed, the longest unused first; then images that other
+    processes are bringing are waited for, since the room they were promised counts as used.
 
     Args:
         driver: The driver's lock of our session; see :class:`Lease`.
@@ -56,10 +66,25 @@ def make(engine: Engine, driver: Path, unpacked: int, needs: list[Need], *, max_
     Raises:
         DiskFullError: there is none, and no more can be made.
     """
-    while shortage := _shortage(engine, unpacked, needs, max_disk_gb):
-        if not evict(engine, driver):
-            what, hint = shortage
-            raise DiskFullError(what, hint)
+    claims = Claims()
+    own = Claim(engine.name, unpacked, _by_file_system(needs))
+    while True:
+        with claims.locked():
+            others = claims.others()
+            shortage = _shortage(engine, own, others, max_disk_gb)
+            if not shortage:
+                held = claims.add(own)
+                break
+        if evict(engine, driver):
+            continue
+        if not others:
+            raise DiskFullError(*shortage)
+        logger.info("waiting for %d other image(s) on their way: %s", len(others), shortage[0])
+        time.sleep(_PAUSE)
+    try:
+        yield
+    finally:
+        claims.drop(held)
 
 
 def evict(engine: Engine, driver: Path) -> bool:
@@ -82,36 +107,42 @@ def remove(engine: Engine, image: Image, driver: Path) -> str:
     return ""
 
 
-def _shortage(engine: Engine, unpacked: int, needs: list[Need], max_disk_gb: float) -> tuple[str, str] | None:
-    if max_disk_gb:
+def _shortage(engine: Engine, own: Claim, others: Sequence[Claim], max_disk_gb: float) -> tuple[str, str] | None:
+    if max_disk_gb and own.unpacked:
         held = sum(image.size for image in ours(engine))
-        if held and held + unpacked > max_disk_gb * _GB:
+        held += sum(other.unpacked for other in others if other.engine == engine.name)
+        if held and held + own.unpacked > max_disk_gb * _GB:
             return (
-                f"An image of {_shown(unpacked)} does not fit beside {_shown(held)} of images in use: "
+                f"An image of {_shown(own.unpacked)} does not fit beside {_shown(held)} of images in use: "
                 f"images.max_disk_gb is {max_disk_gb:g}.",
                 "Raise it, run fewer jobs at a time (-j), or free images: trajmake images prune.",
             )
-        if unpacked > max_disk_gb * _GB:
-            return f"An image of {_shown(unpacked)} is larger than images.max_disk_gb, {max_disk_gb:g}.", "Raise it."
-    for place, wanted, purposes in _by_file_system(needs):
-        free = shutil.disk_usage(place).free
+        if own.unpacked > max_disk_gb * _GB:
+            return (
+                f"An image of {_shown(own.unpacked)} is larger than images.max_disk_gb, {max_disk_gb:g}.",
+                "Raise it.",
+            )
+    for device, (place, wanted, purposes) in own.needs.items():
+        promised = sum(other.needs[device][1] for other in others if device in other.needs)
+        free = shutil.disk_usage(place).free - promised
         if free < wanted + RESERVE:
             return (
-                f"No room for an image at {place}: {' and '.join(purposes)} need {_shown(wanted)} and "
-                f"{_shown(RESERVE)} stay free, but {_shown(free)} are free.",
+                f"No room for an image at {place}: {purposes} need {_shown(wanted)} and "
+                f"{_shown(RESERVE)} stay free, but {_shown(max(0, free))} are free.",
                 "Free disk space (trajmake images prune; docker system prune), then run the same command again.",
             )
     return None
 
 
-def _by_file_system(needs: list[Need]) -> Iterator[tuple[Path, int, list[str]]]:
-    found: dict[int, list[Need]] = {}
+def _by_file_system(needs: Sequence[Need]) -> dict[str, tuple[str, int, str]]:
+    found: dict[str, list[Need]] = {}
     for need in needs:
         if need.place is not None and need.size:
-            found.setdefault(os.stat(need.place).st_dev, []).append(need)
-    for group in found.values():
-        assert group[0].place is not None
-        yield group[0].place, sum(need.size for need in group), [need.purpose for need in group]
+            found.setdefault(str(os.stat(need.place).st_dev), []).append(need)
+    return {
+        device: (str(group[0].place), sum(need.size for need in group), " and ".join(need.purpose for need in group))
+        for device, group in found.items()
+    }
 
 
 def _shown(size: int) -> str:
