@@ -16,6 +16,7 @@ from project import Project
 
 from trajmake import engines
 from trajmake.errors import TrajmakeError
+from trajmake.images.leases import Lease
 
 
 def engine_or_skip(name: str, store: Path):
@@ -100,17 +101,22 @@ def test_two_sessions_that_need_one_image_load_it_once_and_leave_it_to_each_othe
     rows = small_instances.make(tmp_path / "made", 1, seconds=8)
     config = {"models": ["gold"], "engine": "docker"}
     projects = [project_of(tmp_path / n, tmp_path / f"data-{n}", rows, store, **config) for n in ("one", "two")]
-    commands = [
-        subprocess.Popen(
-            project.command("-j", "1", "--profile", "parallel"),
-            cwd=project.root,
-            env=project.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for project in projects
-    ]
+    with Lease(rows[0]["image_id"], tmp_path / "driver.lock").locked():  # until both are about to load
+        commands = [
+            subprocess.Popen(
+                project.command("-j", "1", "--profile", "parallel"),
+                cwd=project.root,
+                env=project.environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for project in projects
+        ]
+        deadline = time.monotonic() + 120
+        while not all(list(p.root.glob("outputs/logs/images/*.load_image.log")) for p in projects):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
     for process in commands:
         output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output

@@ -26,7 +26,9 @@ FIX = BUG.replace("-", "+")
 OLD_TESTS = "from calc import add\n\ndef test_zero():\n    assert add(3, 0) == 3\n"
 TESTS = OLD_TESTS + "\ndef test_add():\n    assert add(2, 2) == 4\n"
 PYTEST = f"{shlex.quote(sys.executable)} -m pytest -rA -p no:cacheprovider test_calc.py"
+# No byte code: the fix and the bug have one size, and perhaps one second.
 IDENTITY = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "PYTHONPATH": "."}
+IDENTITY |= {"PYTHONDONTWRITEBYTECODE": "1"}
 TEST_PATCH = (
     "diff --git a/test_calc.py b/test_calc.py\n--- a/test_calc.py\n+++ b/test_calc.py\n@@ -2,3 +2,6 @@\n \n"
     " def test_zero():\n     assert add(3, 0) == 3\n+\n+def test_add():\n+    assert add(2, 2) == 4\n"
