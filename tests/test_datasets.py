@@ -156,6 +156,17 @@ def test_one_bad_row_costs_no_good_one(tmp_path):
     assert [bad.instance_id for bad in dataset.invalid(["bad", "owner__repo-1"])] == ["bad"]
 
 
+def test_a_file_of_a_folder_that_cannot_be_read_costs_no_other(tmp_path):
+    written(tmp_path / "good.json", row())
+    (tmp_path / "empty.json").write_text("")
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no end")
+    dataset = Dataset(tmp_path)
+    assert len(dataset.ids) == 1
+    assert [invalid.place for invalid in dataset.invalid()] == ["cut.parquet", "empty.json"]
+    report = check.check([tmp_path])
+    assert (report.rows, report.invalid) == (3, 2) and sum(report.shapes.values()) == 2
+
+
 def test_an_array_that_breaks_off_gives_the_rows_before(tmp_path):
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([ROW, row(instance_id="2")])[:-40])

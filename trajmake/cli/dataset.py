@@ -96,7 +96,14 @@ def _show(paths: list[Path], report: Report) -> None:
     if not report.problems:
         console.print("No problems.")
         return
-    table = Table("row", "instance", "field", "problem", title=f"{len(report.problems)} problems", title_justify="left")
+    table = Table(
+        "row",
+        "instance",
+        "field",
+        "problem",
+        title=f"{len(report.problems)} problem{'s' * (len(report.problems) != 1)}",
+        title_justify="left",
+    )
     table.columns[3].overflow = "fold"
     for where, identity, problem in report.problems:
         place = where.removeprefix(f"{paths[0]} ") if len(paths) == 1 else where

@@ -114,7 +114,7 @@ def check(paths: Iterable[Path]) -> Report:
     report = Report()
     paths = list(paths)
     for path in paths:
-        report.shapes.update(map(reading.shape_of, reading.files_of(path)))
+        report.shapes.update(reading.shapes_of(path))
     for checked in rows_of(paths):
         report.add(checked)
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
 from collections.abc import Iterator
@@ -57,6 +58,17 @@ def files_of(path: Path) -> list[Path]:
     return [path]
 
 
+def shapes_of(path: Path) -> Iterator[str]:
+    """:func:`shape_of` each file of a dataset; of a folder, those that have one.
+
+    Raises:
+        DatasetError: see :func:`read`.
+    """
+    for file in files_of(path):
+        with contextlib.suppress(DatasetError) if path.is_dir() else contextlib.nullcontext():
+            yield shape_of(file)
+
+
 def shape_of(path: Path) -> str:
     """``JSON object``, ``JSON array``, ``JSONL``, ``CSV``, ``XLSX`` or ``Parquet``, by the file's content.
 
@@ -85,14 +97,19 @@ def shape_of(path: Path) -> str:
 
 
 def read(path: Path) -> Iterator[Found]:
-    """The rows of a dataset, file by file.
+    """The rows of a dataset, file by file. Of a folder, a file that cannot be read stands where its rows should.
 
     Raises:
         DatasetError: missing, unreadable, or of no known shape.
     """
-    files = files_of(path)
-    for file in files:
-        yield from read_file(file, f"{file.name} " if path.is_dir() else "")
+    if not path.is_dir():
+        yield from read_file(path)
+        return
+    for file in files_of(path):
+        try:
+            yield from read_file(file, f"{file.name} ")
+        except DatasetError as error:  # one bad file costs no other
+            yield Found(file.name, None, error.message, file)
 
 
 def read_file(file: Path, prefix: str = "") -> Iterator[Found]:

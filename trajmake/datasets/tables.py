@@ -115,7 +115,9 @@ def read_parquet(path: Path) -> Iterator[Row]:
                     number += 1
                     yield f"row {number}", {name: _plain(value) for name, value in row.items()}
     except (OSError, pyarrow.ArrowException) as error:
-        raise DatasetError(f"{path} cannot be read as Parquet after {number} rows: {error}.") from error
+        raise DatasetError(
+            f"{path} cannot be read as Parquet after {number} rows: {str(error).rstrip('.')}."
+        ) from error
 
 
 def _plain(value: Any) -> Any:
