@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,7 @@ def main() -> None:
         environ = os.environ | {"PYTHONPATH": str(target), "DOCKER_HOST": "unix:///nonexistent.sock"}
         results = [f"outputs/results/demo/{name}" for name in ("results.csv", "gold_summary.txt")]
         command = [sys.executable, "-m", "snakemake", "-j", jobs, "--config", "models=[gold]", "engine=docker"]
+        spent = 0.0
         for what in ("first grading", "grading again"):
             started = time.perf_counter()
             done = subprocess.run(
@@ -72,10 +74,12 @@ def main() -> None:
                 check=False,
             )
             seconds = time.perf_counter() - started
+            total = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu, spent = total.ru_utime + total.ru_stime - spent, total.ru_utime + total.ru_stime
             assert done.returncode == 0, done.stdout[-3000:]
             graded = done.stdout.count("Grading gold on")
             assert "works on" not in done.stdout and "Testing" not in done.stdout, done.stdout[-3000:]
-            print(f"{what}: {graded} instances, -j {jobs}: {seconds:.1f} s")
+            print(f"{what}: {graded} instances, -j {jobs}: {seconds:.1f} s, of CPU {cpu:.1f} s")
 
 
 if __name__ == "__main__":

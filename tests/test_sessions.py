@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from trajmake import files
-from trajmake.errors import ClaimedError, KeyMissingError
+from trajmake.errors import ClaimedError, DiskFullError, KeyMissingError
 from trajmake.outcomes import Status
 from trajmake.sessions import faults, layout, locks, status
 from trajmake.sessions.status import StatusLine
-from trajmake.stages.boundary import Stage
+from trajmake.stages.boundary import Stage, log_to
 
 
 @pytest.mark.parametrize("name", ["12155_1", "owner__repo.pr_1", "a/b", "..", ".hidden", "é ü", "a%2Fb", "x" * 200])
@@ -160,3 +164,22 @@ def test_json_comes_back_as_it_was_even_with_half_a_surrogate_pair(tmp_path):
     files.write_json(tmp_path / "x.json", value, indent=None)
     assert files.read_json(tmp_path / "x.json") == value
     assert (tmp_path / "x.json").read_bytes().count(b"\n") == 1
+
+
+def test_stages_that_share_a_process_have_a_log_each(tmp_path):
+    """`grade` runs in threads of Snakemake's process: a log holds its own job's lines, and no fault leaves as SystemExit."""
+    both = threading.Barrier(2, timeout=30)
+
+    def job(name: str) -> None:
+        with log_to(tmp_path / name):
+            both.wait()
+            logging.getLogger("trajmake.stages").info("line of %s", name)
+            both.wait()
+            raise OSError(errno.ENOSPC, "No space left on device", "some file")
+
+    with ThreadPoolExecutor(2) as pool:
+        errors = [pool.submit(job, name).exception(30) for name in ("one", "two")]
+    assert [type(error) for error in errors] == [DiskFullError, DiskFullError]
+    for name, other in (("one", "two"), ("two", "one")):
+        text = (tmp_path / name).read_text()
+        assert f"line of {name}" in text and f"line of {other}" not in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from trajmake import files, grading, settings
 from trajmake.datasets import Dataset
 from trajmake.errors import exit_code_of
 from trajmake.grading import saved
-from trajmake.sessions import faults, layout, outcome, status
+from trajmake.sessions import faults, layout, status
+from trajmake.sessions import outcome as outcomes
 from trajmake.sessions.faults import Fault
 from trajmake.settings import Settings
 from trajmake.stages.boundary import Stage
@@ -20,30 +21,35 @@ from trajmake.stages.boundary import Stage
 def grade(
     config: Mapping[str, Any],
     *,
+    session: str,
     model: str,
     instance_id: str,
     trajectory: str,
     test_output: str,
     test_run: str,
     verdict: str,
-    reports: Sequence[str],
-    outcome_file: str,
+    report: str,
+    official: str,
+    outcome: str,
     log: str,
 ) -> None:
-    """Write the verdict in SWE-bench's and OpenHands' forms, and the run's one state as ``outcome_file``."""
+    """Write the verdict in OpenHands' form, SWE-bench's report in its two places, the run's one state as ``outcome``.
+
+    Keywords are the names that rule ``grade`` has for its files, which it runs in Snakemake's process.
+    """
     options = settings.load(config)
     original = layout.original_name(instance_id)
     record = files.read_json(trajectory)
     run = files.read_json(test_run)
 
     def write(result: grading.Verdict, fault: Fault | None = None) -> None:
-        state = outcome.build(options.session, model, record, result, fault)
+        state = outcomes.build(session, model, record, result, fault)
         files.write_json(verdict, grading.eval_output(record, result), indent=None)
-        for path in reports:
+        for path in (report, official):
             files.write_json(path, grading.report(result))
-        names = {"session": options.session, "model": model, "instance_id": instance_id}
-        status.write(Path(options.output_dir) / layout.STATUS.format(**names), outcome.status_line(state))
-        files.write_json(outcome_file, state)
+        names = {"session": session, "model": model, "instance_id": instance_id}
+        status.write(Path(options.output_dir) / layout.STATUS.format(**names), outcomes.status_line(state))
+        files.write_json(outcome, state)
 
     def work() -> None:
         faults.check(record)

@@ -3,6 +3,11 @@
 # in:  output.jsonl, the row
 # out: eval_outputs/{instance_id}/{test_output.txt,test_run.json} (run_tests),
 #      eval_output.jsonl, eval_outputs/report.json, eval_outputs/{instance_id}/outcome.json (grade)
+from trajmake.stages.grade import grade
+
+
+localrules:
+    grade,
 
 
 rule run_tests:
@@ -34,11 +39,14 @@ rule run_tests:
 
 
 rule grade:
-    """Read the verdict out of the saved log. Repeated for all rows when the grading code changed."""
+    """Read the verdict out of the saved log. Repeated for all rows when the grading code changed.
+
+    In Snakemake's own process, on clusters too: an interpreter would cost more than the verdict.
+    """
     input:
         trajectory=rules.generate.output.trajectory,
-        log=rules.run_tests.output.log,
-        run=rules.run_tests.output.run,
+        test_output=rules.run_tests.output.log,
+        test_run=rules.run_tests.output.run,
     output:
         verdict=f"{INSTANCE}/eval_output.jsonl",
         report=report(
@@ -51,15 +59,11 @@ rule grade:
         outcome=f"{EVALUATION}/outcome.json",
     log:
         f"{LOGS}/{{model}}/instance_{{instance_id}}.grade.log",
-    benchmark:
-        f"{BENCHMARKS}/{{model}}/instance_{{instance_id}}.grade.tsv"
     priority: 50
-    conda:
-        "../../environment.yml"
     params:
         grading=PLAN.grading_digest,
         faults=faults_of("grade"),
     message:
         "Grading {wildcards.model} on {wildcards.instance_id}"
-    script:
-        "../scripts/grade.py"
+    run:
+        grade(config, **wildcards, **input, **output, log=log[0])
