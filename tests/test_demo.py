@@ -354,8 +354,10 @@ def test_the_scripts_do_what_they_say(rows, demo_data, engine, tmp_path, model, 
 def _state(instance, patch: str, demo_data: Path, engine: Engine, tmp_path: Path) -> State:
     image = engine.load(demo_data / instance.image_storage_uri)
     log = tmp_path / "test_output.txt"
-    with engine.start(image.id, name=f"test-demo-{instance.instance_id}") as container:
-        facts = run_tests(instance, patch, container, timeout=120, log=log, engine=engine.name)
+    name = f"test-demo-{instance.instance_id}"
+    facts = run_tests(
+        instance, patch, lambda: engine.start(image.id, name=name), timeout=120, log=log, engine=engine.name
+    )
     verdict = grade(instance, patch, log.read_text(), facts)
     assert verdict.state is not State.INFRA_FAILURE, log.read_text()
     return verdict.state

@@ -122,13 +122,17 @@ class Project:
     def run(self, patch: str, instance: Instance | None = None, timeout: float = 60) -> tuple[RunFacts, Verdict]:
         """Test a patch in a fresh copy and grade it."""
         fresh = self.folder / "fresh"
-        shell(self.folder, "rm -rf fresh; cp -a repo fresh")
         instance = replace(instance or self.instance, repo_path=str(fresh))
         log = self.folder / "test_output.txt"
-        facts = run_tests(instance, patch, self.container, timeout=timeout, log=log, engine="local")
+        facts = run_tests(instance, patch, self.fresh, timeout=timeout, log=log, engine="local")
         assert RunFacts.from_dict(facts.to_dict()) == facts
         assert not (self.folder / ".trajmake-fresh").exists()
         return facts, grade(instance, patch, read_log(log), facts)
+
+    def fresh(self) -> LocalContainer:
+        """A container whose repository is as the image brings it."""
+        shell(self.folder, "rm -rf fresh; cp -a repo fresh")
+        return self.container
 
     def log(self) -> str:
         """The last run's output."""
@@ -304,10 +308,10 @@ def test_no_repository_and_no_command_raise(project: Project, tmp_path: Path) ->
         "/.git\n"
     ):
         pytest.skip("this machine may have a repository in one of the usual places")
-    with pytest.raises(EnvironmentBrokenError):
-        run_tests(replace(project.instance, repo_path="/nowhere"), "", project.container, timeout=9, log=log)
+    with pytest.raises(EnvironmentBrokenError, match="there is none at the row's repo_path /nowhere"):
+        run_tests(replace(project.instance, repo_path="/nowhere"), "", project.fresh, timeout=9, log=log)
     with pytest.raises(DatasetError):
-        run_tests(replace(project.instance, test_command=" "), "", project.container, timeout=9, log=log)
+        run_tests(replace(project.instance, test_command=" "), "", project.fresh, timeout=9, log=log)
 
 
 def test_whole_command_is_run(project: Project) -> None:
@@ -436,3 +440,46 @@ def test_required_unittests_are_protected(project: Project) -> None:
         assert set(protected_paths(instance, diff)) == {"tests/test_other.py"}
     instance = replace(project.instance, fail_to_pass=("tests.test_others.C.test_x",), pass_to_pass=())
     assert protected_paths(instance, diff) == {}
+
+
+def kill(signal: int, *runs: int) -> str:
+    """A test command that is killed in these of its runs; from outside, as far as the patch is concerned."""
+    killed = " ".join(map(str, runs))
+    return (
+        'n=$(($(cat "$HOME/runs" 2>/dev/null) + 1)); echo $n > "$HOME/runs"\n'
+        f'case " {killed} " in *" $n "*) kill -{signal} $$;; esac\n'
+    )
+
+
+@pytest.mark.parametrize("signal", [9, 15])
+def test_a_run_that_the_machine_killed_is_repeated(project: Project, signal: int) -> None:
+    """Once: the repeat is the verdict, and says so. Always: a fault of the machine, never the model's failure."""
+    command = project.instance.test_command
+    once = replace(project.instance, test_command=kill(signal, 1) + command)
+    facts, verdict = project.run(project.instance.patch, once)
+    assert verdict.state is State.RESOLVED and facts.fault is None
+    assert "killed from outside" in verdict.warnings[0]
+    always = replace(project.instance, test_command=kill(signal, *range(1, 99)) + command)
+    facts, verdict = project.run(project.instance.patch, always)
+    assert (verdict.state, verdict.infra_failure_reason) == (State.INFRA_FAILURE, "container_lost")
+    assert "also without the patch" in verdict.message
+
+
+def test_a_patch_that_kills_its_run_is_no_fault_of_the_machine(project: Project) -> None:
+    """Killed with the patch, twice, and not without it."""
+    patch = project.diff({"calc.py": "import os\nos.kill(os.getppid(), 9)\n" + CALC})
+    _, verdict = project.run(patch)
+    assert verdict.state is State.UNRESOLVED and "the patch's doing" in verdict.warnings[-1]
+
+
+def test_a_wrong_repo_path_is_said(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another repository was taken without a word."""
+    monkeypatch.setattr(workspace, "PLACES", (str(project.folder / "fresh"),))
+    log = project.folder / "test_output.txt"
+    instance = replace(project.instance, repo_path="/gone")
+    facts = run_tests(instance, instance.patch, project.fresh, timeout=60, log=log)
+    verdict = grade(instance, instance.patch, read_log(log), facts)
+    assert verdict.resolved
+    assert verdict.warnings == (
+        f"There is no git repository at the row's repo_path /gone; that at {project.folder}/fresh is used.",
+    )

@@ -7,10 +7,15 @@ every count is found out by the control run (:mod:`trajmake.evaluation.control`)
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,8 +56,9 @@ class Court:
 
     def verdict(self, instance: Instance, patch: str) -> Verdict:
         log = self.folder / "test_output.txt"
-        with self.container(instance) as container:
-            facts = run_tests(instance, patch, container, timeout=120, log=log, engine=self.engine.name)
+        facts = run_tests(
+            instance, patch, lambda: self.container(instance), timeout=120, log=log, engine=self.engine.name
+        )
         assert facts.patch_applied, facts.patch_error
         return grade(instance, patch, read_log(log), facts)
 
@@ -175,6 +181,27 @@ ATTACKS: dict[str, Callable[[Court, Instance], str]] = {
     ),
     "exits with 0": in_source(lambda i: "import os\nos._exit(0)\n"),
     "leaves by SystemExit": in_source(lambda i: forged(i) + "print(LINES, flush=True)\nraise SystemExit(0)\n"),
+    "forges in its first run alone": in_source(
+        lambda i: (
+            forged(i, counted=True)
+            + "import os\nif os.path.exists('/tmp/.ran'): os._exit(0)\nopen('/tmp/.ran', 'w')\n"
+            + EVERYWHERE
+            + "os._exit(0)\n"
+        )
+    ),
+    "falls silent in the control run": in_source(
+        lambda i: (
+            forged(i, counted=True)
+            + f"import os\nif 'made to fail' in open({file_of_tests(i)!r}).read(): os._exit(0)\n"
+            + EVERYWHERE
+            + "os._exit(0)\n"
+        )
+    ),
+    "kills its runner": in_source(lambda i: forged(i, counted=True) + EVERYWHERE + "os.kill(os.getpid(), 9)\n"),
+    "kills its runner's parent": in_source(
+        lambda i: forged(i, counted=True) + EVERYWHERE + "os.kill(os.getppid(), 9)\n"
+    ),
+    "kills all there is": in_source(lambda i: forged(i, counted=True) + EVERYWHERE + "os.kill(-1, 9)\n"),
     "empties the tests": with_empty_tests,
     "deletes the tests": without_tests,
     "adds sitecustomize.py": lambda court, i: new("sitecustomize.py", forged(i) + EVERYWHERE + "os._exit(0)\n"),
@@ -221,3 +248,34 @@ def test_forged_results_resolve_no_instance_of_the_demo(court):
         instance = court.dataset.instance(identity)
         verdict = court.verdict(instance, attack(court, instance))
         assert (identity, verdict.state) == (identity, UNRESOLVED)
+
+
+def killing(name: str, times: int) -> threading.Thread:
+    """Kills the process called ``sleep NAME``, wherever on this machine it runs, as often as told."""
+
+    def work() -> None:
+        left, ends = times, time.monotonic() + 120
+        while left and time.monotonic() < ends:
+            for process in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    if (process / "cmdline").read_bytes() == f"sleep\0{name}\0".encode():
+                        os.kill(int(process.name), signal.SIGKILL)
+                        left -= 1
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(("times", "state"), [(1, State.RESOLVED), (3, State.INFRA_FAILURE)])
+def test_tests_killed_from_outside_are_not_the_models_failure(court, times, state):
+    """The gold patch counted as unresolved when somebody killed its test command."""
+    instance = court.dataset.instance(PYTEST)
+    name = f"5.{os.getpid()}{times}{len(court.engine.name)}"
+    slow = replace(instance, test_command=f"sleep {name} && {instance.test_command}")
+    thread = killing(name, times)
+    verdict = court.verdict(slow, instance.patch)
+    thread.join()
+    assert verdict.state is state, (verdict.message, verdict.output[-2000:])
+    assert "killed" in (verdict.message or verdict.warnings[-1])

@@ -30,8 +30,8 @@ rows = Dataset(dataset)
 instance = replace(rows.instance(identity), test_command=command)
 image = engine.load(Path(rows.image_uri(identity)))
 before = peak()
-with engine.start(image.id, name=f"flood-{name}") as container:
-    facts = run_tests(instance, instance.patch, container, timeout=300, log=Path(log), control=False)
+start = lambda: engine.start(image.id, name=f"flood-{name}")
+facts = run_tests(instance, instance.patch, start, timeout=300, log=Path(log), control=False)
 ran = peak()
 verdict = grade(instance, instance.patch, read_log(log), facts)
 print(json.dumps([before, ran, peak(), verdict.state, facts.exit_code, facts.timed_out]))
@@ -73,15 +73,13 @@ def test_a_timeout_kills_everything_inside(demo_data, store, tmp_path):
     from dataclasses import replace
 
     from trajmake.datasets import Dataset
-    from trajmake.evaluation import run_tests
+    from trajmake.evaluation import eval_script
 
     rows = Dataset(demo_data / "instances.jsonl")
     instance = rows.instance(rows.ids[0])
     command = "setsid sleep 98765 & (sleep 98765 &) ; sleep 98765"
     image = engine.load(Path(rows.image_uri(instance.instance_id)))
     with engine.start(image.id, name="late") as container:
-        facts = run_tests(
-            replace(instance, test_command=command), instance.patch, container, timeout=2, log=tmp_path / "log"
-        )
+        result = container.run(eval_script(replace(instance, test_command=command)), timeout=2)
         left = container.run("for p in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $p; echo; done", timeout=20).text
-    assert facts.timed_out and shlex.split("sleep 98765")[1] not in left
+    assert result.timed_out and shlex.split("sleep 98765")[1] not in left

@@ -240,7 +240,7 @@ def test_history_of_no_repository(tmp_path: Path, container: LocalContainer) -> 
 
 def test_repository_is_found_by_its_path(work: Path, container: LocalContainer) -> None:
     """A path with a blank too."""
-    assert workspace.find_repository(container, str(work)) == str(work)
+    assert workspace.find_repository(container, str(work)) == (str(work), ())
 
 
 def test_no_repository_names_the_places(tmp_path: Path, container: LocalContainer) -> None:

@@ -167,7 +167,7 @@ def test_json_comes_back_as_it_was_even_with_half_a_surrogate_pair(tmp_path):
 
 
 def test_stages_that_share_a_process_have_a_log_each(tmp_path):
-    """`grade` runs in threads of Snakemake's process: a log holds its own job's lines, and no fault leaves as SystemExit."""
+    """`grade` runs in threads of one process: a log holds its own job's lines, and no fault leaves as SystemExit."""
     both = threading.Barrier(2, timeout=30)
 
     def job(name: str) -> None:
@@ -178,7 +178,8 @@ def test_stages_that_share_a_process_have_a_log_each(tmp_path):
             raise OSError(errno.ENOSPC, "No space left on device", "some file")
 
     with ThreadPoolExecutor(2) as pool:
-        errors = [pool.submit(job, name).exception(30) for name in ("one", "two")]
+        jobs = [pool.submit(job, name) for name in ("one", "two")]
+    errors = [done.exception() for done in jobs]
     assert [type(error) for error in errors] == [DiskFullError, DiskFullError]
     for name, other in (("one", "two"), ("two", "one")):
         text = (tmp_path / name).read_text()

@@ -56,21 +56,24 @@ def find_script(repo_path: str = "") -> str:
     )
 
 
-def find_repository(container: Container, repo_path: str = "") -> str:
-    """The repository's folder: ``repo_path``, else the first of :data:`PLACES`.
+def find_repository(container: Container, repo_path: str = "") -> tuple[str, tuple[str, ...]]:
+    """The repository's folder, ``repo_path`` or else the first of :data:`PLACES`; and a warning where it is else.
 
     Raises:
         EnvironmentBrokenError: no git repository in any of them.
         ContainerLostError: see :meth:`Container.run`.
     """
-    result = container.run(find_script(repo_path) + 'printf "%s" "$found"', timeout=_SECONDS)
+    result = container.run(find_script(repo_path) + 'printf "%s\\n%s" "$place" "$found"', timeout=_SECONDS)
     if result.exit_code != 0:
-        places = [*([repo_path] if repo_path else []), *PLACES]
+        wanted = f"there is none at the row's repo_path {repo_path}; " if repo_path else ""
         raise EnvironmentBrokenError(
-            f"No git repository in container {container.name}: looked at {', '.join(places)}.",
+            f"No git repository in container {container.name}: {wanted}looked at {', '.join(PLACES)}.",
             "Name the repository's folder in the row's `repo_path`, or mend the image.",
         )
-    return result.text
+    place, _, found = result.text.partition("\n")
+    if not repo_path or place == repo_path:
+        return found, ()
+    return found, (f"There is no git repository at the row's repo_path {repo_path}; that at {found} is used.",)
 
 
 def environment_script() -> str:

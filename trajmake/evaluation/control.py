@@ -4,7 +4,9 @@ Code under test runs in the runner's process. It can print a complete, consisten
 account in which all is well and end the process, at import or in the first call,
 and no log shows the difference. So where a verdict would be "resolved", the same
 command runs once more with each FAIL_TO_PASS test made to fail after its own body.
-An honest run reports failures; a test that passes here was not reported by its runner.
+An honest run reports failures; a test that passes here was not reported by its runner,
+nor is a run honest that reports none. It is run in a container of its own, so that no
+file of the first run tells the patch which of the two it is in.
 
 Python's tests alone: in other languages a test is not found by its name so surely.
 """
@@ -58,6 +60,11 @@ def _made_to_fail(tests):
 
 _made_to_fail(%s)
 """
+
+
+def can_fail(instance: Instance) -> bool:
+    """Whether any FAIL_TO_PASS test stands in a Python file that one can tell."""
+    return any(path.endswith(".py") for path in _places(instance))
 
 
 def make_fail(container: Container, workdir: str, instance: Instance) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trajmake import files
@@ -11,12 +12,13 @@ from trajmake.diffs import touched_paths
 from trajmake.engines.base import Container
 from trajmake.errors import DatasetError
 from trajmake.evaluation import repository
-from trajmake.evaluation.control import make_fail
+from trajmake.evaluation.control import can_fail, make_fail
+from trajmake.evaluation.killed import settled
 from trajmake.evaluation.protection import protected_paths
 from trajmake.grading.facts import RunFacts
 from trajmake.grading.log import read_log
 from trajmake.grading.matching import Statuses
-from trajmake.grading.parsers.reading import PASSED
+from trajmake.grading.parsers.reading import ERROR, FAILED, PASSED, XFAIL
 from trajmake.grading.verdict import grade
 from trajmake.snapshot import Snapshot
 from trajmake.workspace import QUIET, environment_script, find_repository, find_script
@@ -39,10 +41,54 @@ def eval_script(instance: Instance) -> str:
     )
 
 
+@dataclass(frozen=True)
+class _Runs:
+    """Test runs of one instance, each in a container of its own."""
+
+    instance: Instance
+    start: Callable[[], Container]
+    timeout: float
+    engine: str
+
+    def __call__(self, patch: str, log: Path, change: Callable[[Container, str], object] | None = None) -> RunFacts:
+        """Test ``patch``; ``change`` is called with container and repository before the tests start."""
+        with self.start() as container:
+            workdir, warnings = find_repository(container, self.instance.repo_path)
+            base = repository.base(container, workdir, self.instance.base_commit)
+            facts = RunFacts(
+                patch_exists=bool(patch.strip()),
+                engine=self.engine,
+                image_id=container.image_id,
+                head_commit=base.head_commit,
+                base_commit_found=base.base_commit_found,
+                warnings=warnings + base.warnings,
+            )
+            snapshot = Snapshot(container, workdir)
+            facts = _prepare(self.instance, patch, snapshot, facts)
+            snapshot.remove()
+            if (facts.patch_exists and not facts.patch_applied) or not facts.test_patch_applied:
+                which = "tests' patch" if facts.patch_applied or not facts.patch_exists else "patch"
+                files.write_text(log, f"The {which} does not apply; no test was run.\n{facts.patch_error}\n")
+                return facts
+            if change is not None:
+                change(container, workdir)
+            script = eval_script(self.instance)
+            result = container.run(script, timeout=self.timeout, cwd=workdir, log=log)
+            used = container.facts()
+            return replace(
+                facts,
+                exit_code=result.exit_code,
+                seconds=round(result.seconds, 3),
+                timed_out=result.timed_out,
+                peak_memory=used.peak_memory,
+                out_of_memory=used.out_of_memory,
+            )
+
+
 def run_tests(
     instance: Instance,
     patch: str,
-    container: Container,
+    start: Callable[[], Container],
     *,
     timeout: float,
     log: Path,
@@ -54,7 +100,9 @@ def run_tests(
     Args:
         instance: The row.
         patch: The model's patch; "" tests the repository as it is.
-        container: Started for this run; its state is used up.
+        start: Starts a container of the instance's image. Called once, and again for the
+            control run and where tests are killed (:mod:`trajmake.evaluation.killed`):
+            nothing that a run leaves behind tells the next one which it is.
         timeout: Seconds for the test command.
         log: File on the host for the whole output, streamed. Where the tests
             could not be started, it says why.
@@ -69,50 +117,32 @@ def run_tests(
     """
     if not instance.test_command.strip():
         raise DatasetError(f"Instance {instance.instance_id} has no test_command.", "Give the row one.")
-    workdir = find_repository(container, instance.repo_path)
-    base = repository.base(container, workdir, instance.base_commit)
-    facts = RunFacts(
-        patch_exists=bool(patch.strip()),
-        engine=engine,
-        image_id=container.image_id,
-        head_commit=base.head_commit,
-        base_commit_found=base.base_commit_found,
-        warnings=base.warnings,
-    )
-    snapshot = Snapshot(container, workdir)
-    facts = _prepare(instance, patch, snapshot, facts)
-    snapshot.remove()
-    if (facts.patch_exists and not facts.patch_applied) or not facts.test_patch_applied:
-        which = "tests' patch" if facts.patch_applied or not facts.patch_exists else "patch"
-        files.write_text(log, f"The {which} does not apply; no test was run.\n{facts.patch_error}\n")
-        return facts
-    result = container.run(eval_script(instance), timeout=timeout, cwd=workdir, log=log)
-    used = container.facts()
-    facts = replace(
-        facts,
-        exit_code=result.exit_code,
-        seconds=round(result.seconds, 3),
-        timed_out=result.timed_out,
-        peak_memory=used.peak_memory,
-        out_of_memory=used.out_of_memory,
-    )
-    if control and grade(instance, patch, read_log(log), facts).resolved:
-        facts = replace(facts, forged=_forged(instance, patch, container, facts, workdir, timeout, log))
+    runs = _Runs(instance, start, timeout, engine)
+    facts = settled(runs, patch, log)
+    if control and can_fail(instance) and grade(instance, patch, read_log(log), facts).resolved:
+        facts = replace(facts, forged=_forged(runs, patch, log.with_name(f"{log.stem}.control{log.suffix}")))
     return facts
 
 
-def _forged(
-    instance: Instance, patch: str, container: Container, facts: RunFacts, workdir: str, timeout: float, log: Path
-) -> tuple[str, ...]:
-    """Tests that pass although they were made to fail."""
-    expected = make_fail(container, workdir, instance)
-    if not expected:
-        return ()
-    control_log = log.with_name(f"{log.stem}.control{log.suffix}")
-    result = container.run(eval_script(instance), timeout=timeout, cwd=workdir, log=control_log)
-    again = replace(facts, exit_code=result.exit_code, timed_out=result.timed_out)
-    found = Statuses(grade(instance, patch, read_log(control_log), again).statuses)
-    return tuple(name for name in expected if found.status(name) == PASSED)
+def _forged(runs: _Runs, patch: str, log: Path) -> tuple[str, ...]:
+    """Tests that were made to fail and pass all the same; all of them where the run has no failure to show.
+
+    An honest run reports them as failed. One that falls silent when it meets
+    them may have met somebody's trouble with the machine, and gets a second chance.
+    """
+    expected: tuple[str, ...] = ()
+
+    def change(container: Container, workdir: str) -> None:
+        nonlocal expected
+        expected = make_fail(container, workdir, runs.instance)
+
+    for _ in range(2):
+        facts = runs(patch, log, change)
+        statuses = grade(runs.instance, patch, read_log(log), facts).statuses
+        if not expected or {FAILED, ERROR, XFAIL} & set(statuses.values()):
+            found = Statuses(statuses)
+            return tuple(name for name in expected if found.status(name) == PASSED)
+    return expected
 
 
 def _prepare(instance: Instance, patch: str, snapshot: Snapshot, facts: RunFacts) -> RunFacts:

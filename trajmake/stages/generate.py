@@ -97,15 +97,14 @@ class Job:
         names = {"model": self.model, "instance_id": self.instance_id}
         engine, started = start(self.options, uri, stage="generate", **names)
         with started as container:
-            workdir = workspace.find_repository(container, instance.repo_path)
+            workdir, warnings = workspace.find_repository(container, instance.repo_path)
             hidden = workspace.hide_history(container, workdir)
             tree = patch.start(container, workdir)
             task = Task(instance.instance_id, instance.problem_statement, workdir, workspace.environment(container))
             done = agent.solve(task, container, door, self._limits())
             diff = patch.extract(container, workdir, tree)
-        self._write(
-            instance, done, diff, door, {"engine": engine.version(), "image_id": started.image_id, "history": hidden}
-        )
+        details = {"engine": engine.version(), "image_id": started.image_id, "history": hidden, "warnings": warnings}
+        self._write(instance, done, diff, door, details)
 
     def _door(self, instance: Instance) -> llm.Gateway | None:
         if not agents.needs_model(self.entry.agent):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trajmake import evaluation, files, settings
+from trajmake import engines, evaluation, files, settings
 from trajmake.datasets import Dataset, Instance
 from trajmake.grading.facts import RunFacts
 from trajmake.sessions import faults, layout
@@ -50,12 +51,12 @@ def run_tests(
             files.write_text(test_output, "")
             files.write_json(test_run, RunFacts(patch_exists=False).to_dict())
             return
-        uri = dataset.image_uri(instance.instance_id)
-        first = _in_container(options, model, instance, uri, diff, Path(test_output))
+        test = partial(_test, options, model, instance, dataset.image_uri(instance.instance_id), diff)
+        first = test(Path(test_output))
         further = [
-            _in_container(options, model, instance, uri, diff, layout.repeat_log(test_output, number))
+            test(layout.repeat_log(test_output, number))
             for number in range(2, options.evaluation.repeats + 1)
-            if first.exit_code is not None
+            if first.exit_code is not None and first.fault is None
         ]
         files.write_json(test_run, replace(first, repeats=tuple(further)).to_dict())
 
@@ -68,17 +69,14 @@ def run_tests(
     Stage.of(options, "run_tests", log, model=model, instance_id=instance_id).run(work, give_up)
 
 
-def _in_container(options: Settings, model: str, instance: Instance, uri: str, diff: str, log: Path) -> RunFacts:
-    names = {"model": model, "instance_id": layout.safe_name(instance.instance_id)}
-    engine, started = start(options, uri, stage="run_tests", **names)
-    timeout = options.limits.test_seconds
-    with started as container:
-        return evaluation.run_tests(
-            instance,
-            diff,
-            container,
-            timeout=timeout,
-            log=log,
-            engine=engine.name,
-            control=options.evaluation.control,
-        )
+def _test(options: Settings, model: str, instance: Instance, uri: str, diff: str, log: Path) -> RunFacts:
+    name = layout.safe_name(instance.instance_id)
+    return evaluation.run_tests(
+        instance,
+        diff,
+        lambda: start(options, uri, stage="run_tests", model=model, instance_id=name)[1],
+        timeout=options.limits.test_seconds,
+        log=log,
+        engine=engines.configured(options).name,
+        control=options.evaluation.control,
+    )

@@ -1,0 +1,62 @@
+"""Test runs that ended by a kill: the machine's doing, or the patch's.
+
+A killed command leaves the same log whoever killed it: the host's out-of-memory
+killer, an operator, or code under test that kills its own runner. So such a run
+is repeated, in a fresh container, and the repeat counts. Where that is killed too,
+the unpatched repository decides: if its tests are killed as well, it is the machine;
+if they end by themselves, it is the patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from trajmake.errors import Reason
+from trajmake.grading.facts import RunFacts
+
+_SIGNALS = {137: "SIGKILL", 143: "SIGTERM"}  # 128 + the signal's number, as a shell has it
+
+TestRun = Callable[[str, Path], RunFacts]
+"""Test a patch in a fresh container, whole log to a file."""
+
+
+def killed(run: RunFacts) -> str:
+    """The signal that ended the test command; "" where it ended otherwise.
+
+    Not at its timeout, nor where memory ran out in the container: these have a state of their own.
+    """
+    if run.timed_out or run.out_of_memory:
+        return ""
+    return _SIGNALS.get(run.exit_code or 0, "")
+
+
+def settled(run_tests: TestRun, patch: str, log: Path) -> RunFacts:
+    """Test ``patch``; where the tests are killed, find out by whom.
+
+    Args:
+        run_tests: Raises what :func:`trajmake.evaluation.run_tests` raises.
+        patch: The model's patch.
+        log: File for the log of the run that counts; that of the unpatched
+            repository, where it is needed, is ``NAME.unpatched.txt`` beside it.
+
+    Returns:
+        The facts of the run that counts. They hold a fault where the machine kills
+        the tests, and a warning where a run was repeated.
+    """
+    first = run_tests(patch, log)
+    signal = killed(first)
+    if not signal:
+        return first
+    again = run_tests(patch, log)
+    if not killed(again):
+        warning = f"A test run was killed from outside ({signal}) and repeated; this is the repeat."
+        return replace(again, warnings=(*again.warnings, warning))
+    unpatched = run_tests("", log.with_name(f"{log.stem}.unpatched{log.suffix}")) if patch.strip() else again
+    if not killed(unpatched):
+        warning = f"Both test runs were killed ({signal}), that of the unpatched repository was not: the patch's doing."
+        return replace(again, warnings=(*again.warnings, warning))
+    message = f"The test command was killed ({signal}) in every run, also without the patch."
+    hint = "Look for the host's out-of-memory killer (`dmesg`), and for whoever kills processes of containers."
+    return replace(again, fault={"reason": str(Reason.CONTAINER_LOST), "message": message, "hint": hint})
