@@ -3,9 +3,11 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format lock bench-dataset bench-images clean
+.PHONY: help env swebench demo test lint format lock bench-dataset bench-images clean
 
 BIN := $(CURDIR)/.venv/bin
+COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ENV := .venv/.installed
 JOBS ?= 4
@@ -53,6 +55,14 @@ $(ENV): .venv/.locked pyproject.toml
 	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true
 	touch $@
 
+# uv, because pip takes a minute. Version 4, of which the tables alone are wanted, shares the packages of version 5.
+swebench: $(ENV) ## create .venv-swebench, with whose graders the tests compare ours (SWEBENCH_PYTHON)
+	$(BIN)/uv venv --quiet --no-config --clear --python $(BIN)/python .venv-swebench
+	$(BIN)/uv pip install --quiet --no-config --python .venv-swebench/bin/python --require-hashes \
+	  -r tests/requirements-swebench.txt
+	$(BIN)/uv pip install --quiet --no-config --python .venv-swebench/bin/python --require-hashes --no-deps \
+	  --target .venv-swebench/swebench4 -r tests/requirements-swebench4.txt
+
 demo: $(ENV) ## run the demo: prepare the instances, run, print the report
 	$(RUN) $(BIN)/python -m trajmake.demo --destination demo/data $(if $(ENGINE),--engine $(ENGINE))
 	@status=0; \
@@ -85,8 +95,9 @@ format: $(ENV) ## put the sources into their house style
 	$(BIN)/snakefmt Snakefile workflow
 
 lock: $(ENV) ## resolve requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --extra dev --generate-hashes --upgrade \
-	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" -o requirements.lock pyproject.toml
+	$(COMPILE) --extra dev --upgrade -o requirements.lock pyproject.toml
+	echo 'swebench==5.0.2' | $(COMPILE) --no-annotate --upgrade -o tests/requirements-swebench.txt -
+	echo 'swebench==4.1.0' | $(COMPILE) --no-annotate --no-deps -o tests/requirements-swebench4.txt -
 
 bench-dataset: $(ENV) ## measure what a dataset of 20,000 rows and 2 GB adds to a dry run
 	$(RUN) $(BIN)/python bench/dataset_index.py
@@ -94,5 +105,5 @@ bench-dataset: $(ENV) ## measure what a dataset of 20,000 rows and 2 GB adds to 
 bench-images: $(ENV) ## measure S3 to runnable image against downloading the file and `docker load`
 	$(RUN) $(BIN)/python bench/images.py
 
-clean: ## remove .venv and the tools' caches; never outputs, which cost money
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache trajmake.egg-info
+clean: ## remove the environments and the tools' caches; never outputs, which cost money
+	rm -rf .venv .venv-swebench .cache .mypy_cache .ruff_cache .pytest_cache trajmake.egg-info

@@ -7,6 +7,7 @@ import datetime
 import io
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+import swebench_package
 
 from trajmake.datasets import Dataset, check, fields, json_stream, problems, rows
 from trajmake.datasets.exports import with_canonical_names
@@ -421,23 +423,28 @@ def test_a_swebench_row_that_brings_its_script_needs_no_package():
     assert instance.image_storage_uri == "registry.example/django_1776_django-1:latest"
 
 
+FROM_TABLES = """
+import json, sys
+from trajmake.datasets.exports import from_swebench
+rows = json.load(open(sys.argv[1]))
+print(json.dumps(from_swebench(next(row for row in rows if row["instance_id"] == "django__django-11099"))))
+"""
+
+
 def test_a_plain_swebench_row_takes_command_and_parser_from_swebenchs_tables():
-    dataset = Dataset(FIXTURES / "swebench.json")
-    if dataset.problem("django__django-11099"):
-        assert "pip install 'trajmake[swebench]'" in dataset.problem("django__django-11099")
-        pytest.skip("the package swebench with its tables (version 4) is not installed")
-    instance = dataset.instance("django__django-11099")
-    assert instance.test_output_parser == "python/parse_log_django" and instance.language == "python"
-    command = instance.test_command.splitlines()
+    (line,) = swebench_package.run(FROM_TABLES, str(FIXTURES / "swebench.json"), tables=True)
+    added = json.loads(line)
+    assert added["test_output_parser"] == "python/parse_log_django" and added["language"] == "python"
+    command = added["test_command"].splitlines()
     assert command[:2] == ["source /opt/miniconda3/bin/activate", "conda activate testbed"]
     assert command[-1].startswith("./tests/runtests.py") and command[-1].endswith("auth_tests.test_validators")
-    assert instance.image_storage_uri == "swebench/sweb.eval.x86_64.django_1776_django-11099:latest"
+    assert added["image_storage_uri"] == "swebench/sweb.eval.x86_64.django_1776_django-11099:latest"
 
 
 def test_without_the_package_the_row_is_invalid_and_the_hint_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "swebench.harness.constants", None)
     dataset = Dataset(FIXTURES / "swebench.json")
-    with pytest.raises(DatasetError, match=r"pip install 'trajmake\[swebench\]'"):
+    with pytest.raises(DatasetError, match=re.escape("pip install 'swebench>=4.1,<5'")):
         dataset.instance("django__django-11099")
     assert dataset.instance("django__django-1")
 

@@ -1,9 +1,7 @@
-"""Equal to SWE-bench's grader where it defines the answer: the installed package judges the same logs.
+"""Equal to SWE-bench's grader where it defines the answer: the real package judges the same logs.
 
-Needs the package ``swebench`` 5 (``get_eval_report`` with skipped tests, exit codes
-and cut ids as ``docs/formats.md`` describes them). ``SWEBENCH_PYTHON`` may name
-another environment's interpreter that has it, since its version 4, whose tables plain
-rows need, cannot be installed beside it.
+Needs version 5 (``get_eval_report`` with skipped tests, exit codes and cut ids as
+``docs/formats.md`` describes them): :mod:`swebench_package`.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import swebench_package
 
 from trajmake.datasets.instance import Instance
 from trajmake.grading import harness, report
@@ -45,24 +44,11 @@ ORDER = ("PASSED", "SKIPPED", "XFAIL", "ERROR", "FAILED")  # of pytest's summary
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory):
     """Their verdicts on many cases, from one process."""
-    python = os.environ.get("SWEBENCH_PYTHON", sys.executable)
-    probe = "import importlib.metadata as m; print(m.version('swebench'))"
-    version = subprocess.run([python, "-c", probe], text=True, capture_output=True, check=False).stdout.strip()
-    if not version.startswith("5."):
-        pytest.skip(f"the package swebench 5 is not installed (found: {version or 'none'})")
-    folder = tmp_path_factory.mktemp("swebench")
+    log = tmp_path_factory.mktemp("swebench") / "log.txt"
 
     def judge(cases: list[dict]) -> list[dict]:
-        done = subprocess.run(
-            [python, "-c", JUDGE, str(folder / "log.txt")],
-            input="".join(json.dumps(case) + "\n" for case in cases),
-            env={**os.environ, "HOME": str(folder), "PYTHONPATH": ""},
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        text = "".join(json.dumps(case) + "\n" for case in cases)
+        return [json.loads(line) for line in swebench_package.run(JUDGE, str(log), text=text)]
 
     return judge
 
@@ -182,3 +168,65 @@ def test_statuses_of_real_runs_are_the_same(judged, tmp_path):
         assert (parser, set(verdict.tests.fail_to_pass_success)) == (parser, passing)
         compared += len(names)
     assert compared > 100
+
+
+OTHER_LANGUAGES = """
+import contextlib, io, json, random, sys
+from pathlib import Path
+from types import SimpleNamespace
+from swebench.harness.grading import get_eval_report
+from swebench.harness.log_parsers import PARSER_REGISTRY
+from trajmake.datasets.instance import Instance
+from trajmake.grading import report
+from trajmake.grading.parsers import known
+from trajmake.grading.saved import grade_log
+
+chosen = random.Random(11)
+saved = Path(sys.argv[1])
+depends = {"parse_log_jekyll": "jekyll__jekyll-9141", "parse_log_immutable_js": "immutable-js__immutable-js-2006"}
+parsers = [name for name in PARSER_REGISTRY if f"python/{name}" not in known()]
+different, read, resolved, compared = [], set(), 0, 0
+for path in sorted(Path(sys.argv[2]).glob("*/*.log")):
+    body = path.read_text(errors="replace")
+    for parser in parsers:
+        identity = depends.get(parser, "o__r-1")
+        row = {"instance_id": identity, "repo": "o/r", "version": "1.0"}
+        with contextlib.redirect_stdout(io.StringIO()):
+            statuses = PARSER_REGISTRY[parser](body, SimpleNamespace(**row))
+        read |= {parser} if statuses else set()
+        ids = [*statuses, "absent"]
+        passed = [name for name in statuses if statuses[name] == "PASSED"]
+        some = (chosen.sample(ids, min(3, len(ids))), chosen.sample(ids, min(4, len(ids))))
+        for f2p, p2p in [some, (passed[:3], passed[3:9])] if passed else [some]:
+            kind = chosen.choice(["pass_and_fail", "fail_only"])
+            code = chosen.choice([0, 1])
+            end = f"+ : '>>>>> End Test Output'\\n>>>>> Test Exit Code: {code}\\n"
+            saved.write_text(f"+ : '>>>>> Start Test Output'\\n{body}{end}")
+            spec = SimpleNamespace(**row, log_parser=parser, eval_type=kind, FAIL_TO_PASS=f2p, PASS_TO_PASS=p2p)
+            instance = Instance(
+                identity, "o/r", "0" * 40, "", "d", "", tuple(f2p), tuple(p2p), "other", "true",
+                f"swebench/{parser}", "", row=row | {"eval_type": kind},
+            )
+            with contextlib.redirect_stdout(io.StringIO()):
+                theirs = get_eval_report(spec, {"instance_id": identity, "model_patch": "x"}, str(saved), True)
+                ours = report(grade_log(instance, saved))
+            theirs, ours = theirs[identity], ours[identity]
+            compared += 1
+            resolved += theirs["resolved"]
+            # They say nothing of the tests of a log that they reject.
+            keys = ("resolved", "tests_status") if "tests_status" in theirs else ("resolved",)
+            if any(ours.get(key) != theirs.get(key) for key in keys):
+                different.append([parser, str(path), kind, code, f2p, p2p])
+print(json.dumps([compared, resolved, sorted(read), different]))
+"""
+
+
+def test_verdicts_of_other_languages_parsers_are_the_same(tmp_path):
+    """Every parser of theirs that we have none for, on every recorded log of a real run: the whole report."""
+    (line,) = swebench_package.run(OTHER_LANGUAGES, str(tmp_path / "log.txt"), str(LOGS))
+    compared, resolved, read, different = json.loads(line)
+    assert different == []
+    assert compared > 2000 and resolved > 150
+    assert {"parse_log_gotest", "parse_log_cargo", "parse_log_jest", "parse_log_maven", "parse_log_googletest"} <= set(
+        read
+    )

@@ -98,7 +98,7 @@ def _from_tables(row: Mapping[str, Any]) -> tuple[str, str]:
         raise DatasetError(
             "is a plain SWE-bench row; its command and parser are in the tables of the package swebench, "
             + (f"which version {version} no longer has" if version.startswith("5") else f"which is missing ({error})"),
-            "Install it with `pip install 'trajmake[swebench]'`, or give the row `eval_script` and `log_parser`.",
+            "Install it with `pip install 'swebench>=4.1,<5'`, or give the row `eval_script` and `log_parser`.",
         ) from error
     repo, version = text(row.get("repo")), text(row.get("version"))
     specs = MAP_REPO_VERSION_TO_SPECS.get(repo, {}).get(version)

@@ -42,8 +42,8 @@ def settled(run_tests: TestRun, patch: str, log: Path) -> RunFacts:
             repository, where it is needed, is ``NAME.unpatched.txt`` beside it.
 
     Returns:
-        The facts of the run that counts. They hold a fault where the machine kills
-        the tests, and a warning where a run was repeated.
+        The facts of the run that counts. They hold a fault where the machine kills the
+        tests, ``killed`` where the patch does, and a warning where the repeat counts.
     """
     first = run_tests(patch, log)
     signal = killed(first)
@@ -55,8 +55,7 @@ def settled(run_tests: TestRun, patch: str, log: Path) -> RunFacts:
         return replace(again, warnings=(*again.warnings, warning))
     unpatched = run_tests("", log.with_name(f"{log.stem}.unpatched{log.suffix}")) if patch.strip() else again
     if not killed(unpatched):
-        warning = f"Both test runs were killed ({signal}), that of the unpatched repository was not: the patch's doing."
-        return replace(again, warnings=(*again.warnings, warning))
+        return replace(again, killed=signal)
     message = f"The test command was killed ({signal}) in every run, also without the patch."
     hint = "Look for the host's out-of-memory killer (`dmesg`), and for whoever kills processes of containers."
     return replace(again, fault={"reason": str(Reason.CONTAINER_LOST), "message": message, "hint": hint})

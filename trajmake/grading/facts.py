@@ -24,6 +24,7 @@ class RunFacts:
         timed_out: The test command was killed at its timeout.
         peak_memory: Bytes, when the engine knows.
         out_of_memory: Memory ran out in the container.
+        killed: The signal that ended the test command, where the patch sent it (``trajmake.evaluation.killed``).
         log_complete: The log holds the run to its end, as far as one can tell.
         forged: Tests that passed although they had been made to fail (``trajmake.evaluation.control``).
         engine: Name of the engine.
@@ -47,6 +48,7 @@ class RunFacts:
     timed_out: bool = False
     peak_memory: int | None = None
     out_of_memory: bool = False
+    killed: str = ""
     log_complete: bool = True
     forged: tuple[str, ...] = ()
     engine: str = ""

@@ -137,9 +137,12 @@ def grade(instance: Instance, patch: str, log: str, run: RunFacts) -> Verdict:
     log = clean(log)
     reading = _read(instance, log)
     common |= _counts(reading)
+    if run.killed:
+        message = f"The patch ends its test run with {run.killed}; without the patch the tests come to their end."
+        return _failed(common, instance, reading, message)
     if run.timed_out:
         return _failed(common, instance, reading, "The tests did not end before their timeout.")
-    if not reading.statuses and not (_only_failures_count(instance) and reading.started):
+    if not reading.statuses and not (reading.started and _silence_counts(instance)):
         return _nothing_ran(common, instance, patch, log, run, reading)
     rejection = _rejection(reading, run)
     if rejection and run.out_of_memory:
@@ -194,8 +197,17 @@ def _only_failures_count(instance: Instance) -> bool:
     return instance.row.get("eval_type") == "fail_only"
 
 
+def _silence_counts(instance: Instance) -> bool:
+    """Whether a run that shows no test at all is judged by that, as SWE-bench does where a suite ran."""
+    return _only_failures_count(instance) or _is_official(instance)
+
+
+def _is_official(instance: Instance) -> bool:
+    return instance.test_output_parser.startswith(official.PREFIX)
+
+
 def _read(instance: Instance, log: str) -> Reading:
-    if instance.test_output_parser.startswith(official.PREFIX):
+    if _is_official(instance):
         return official.read(instance.test_output_parser, log, instance.row)
     return read(instance.test_output_parser, log)
 
@@ -216,7 +228,7 @@ def _rejection(reading: Reading, run: RunFacts) -> str:
     if not run.log_complete:
         return "The log is rejected: the lines of the harness that saved it say that it does not reach the tests' end."
     failing = any(status in (FAILED, ERROR) for status in reading.statuses.values())
-    if run.exit_code not in (None, 0) and not failing:
+    if run.exit_code not in (None, 0) and reading.statuses and not failing:
         return f"The log is rejected: the test command ended with {run.exit_code}, but no test in it failed."
     return ""
 
