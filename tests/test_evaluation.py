@@ -467,7 +467,7 @@ def test_a_run_that_the_machine_killed_is_repeated(project: Project, signal: int
 
 def test_a_patch_that_kills_its_run_is_no_fault_of_the_machine(project: Project) -> None:
     """Killed with the patch, twice, and not without it."""
-    patch = project.diff({"calc.py": "import os\nos.kill(os.getppid(), 9)\n" + CALC})
+    patch = project.diff({"calc.py": "import os\nos.kill(os.getpid(), 9)\n" + CALC})
     _, verdict = project.run(patch)
     assert verdict.state is State.UNRESOLVED and "ends its test run with SIGKILL" in verdict.message
 
