@@ -224,9 +224,55 @@ ON_PYTEST: dict[str, Callable[[Court, Instance], str]] = {
     ),
     "replaces pytest": lambda court, i: new("pytest.py", forged(i, counted=True) + "print(LINES)\n"),
 }
+SWALLOW = """
+import _pytest.python
+def runtest(self, run=_pytest.python.Function.runtest):
+    try: run(self)
+    except BaseException as error:
+        if self.name.split("[")[0] in FIXED: raise
+_pytest.python.Function.runtest = runtest
+"""
+ON_PYTEST |= {
+    "swallows failures": in_source(lambda i: "FIXED = ()\n" + SWALLOW),
+    "fixes the bug, breaks another thing and swallows that failure": lambda court, i: (
+        i.patch
+        + put(
+            court,
+            i,
+            "boltons/__init__.py",
+            f"FIXED = {[name.split('::')[-1].split('[')[0] for name in i.fail_to_pass]!r}\n"
+            + SWALLOW
+            + "import pickle\npickle.dumps = None\n",
+        )
+    ),
+    "adds a plug-in by pytest.toml": lambda court, i: (
+        new("rewrite.py", REWRITE) + new("pytest.toml", '[pytest]\naddopts = ["-p", "rewrite"]\n')
+    ),
+    "replaces the runner's library": lambda court, i: new("pluggy.py", forged(i, counted=True) + "print(LINES)\n"),
+    "hides the tests by .gitignore": lambda court, i: (
+        with_empty_tests(court, i) + put(court, i, ".gitignore", "tests/\n*\n")
+    ),
+    "turns the tests into UTF-16": lambda court, i: (
+        with_empty_tests(court, i) + put(court, i, ".gitattributes", "tests/* working-tree-encoding=UTF-16\n")
+    ),
+    "makes equal what is not": in_source(
+        lambda i: "import builtins\nclass Quiet(Exception): pass\nbuiltins.AssertionError = Quiet\n"
+    ),
+}
 ON_UNITTEST: dict[str, Callable[[Court, Instance], str]] = {
     "replaces unittest": lambda court, i: new("unittest/__main__.py", forged(i, counted=True) + "print(LINES)\n"),
     "patches unittest from sitecustomize.py": lambda court, i: new("sitecustomize.py", QUIET_UNITTEST),
+    "replaces the suite by load_tests": lambda court, i: put(
+        court,
+        i,
+        "tests/__init__.py",
+        f"IDS = {[*i.fail_to_pass, *i.pass_to_pass]!r}\n"
+        "import unittest\nclass Fake(unittest.TestCase):\n    def runTest(self): pass\n"
+        "def load_tests(loader, tests, pattern):\n    suite = unittest.TestSuite()\n    for name in IDS:\n"
+        "        case = Fake()\n        case.__class__ = type('F', (Fake,), {'__str__': lambda self, n=name: "
+        "f\"{n.rpartition('.')[2]} ({n})\"})\n        suite.addTest(case)\n    return suite\n",
+    ),
+    "patches unittest from the module": in_source(lambda i: QUIET_UNITTEST),
     "patches unittest from usercustomize.py": lambda court, i: new("usercustomize.py", QUIET_UNITTEST),
 }
 CASES = [(i, name) for i in (PYTEST, UNITTEST) for name in ATTACKS]

@@ -3,7 +3,7 @@
 Code under test runs in the runner's process. It can print a complete, consistent
 account in which all is well and end the process, at import or in the first call,
 and no log shows the difference. So where a verdict would be "resolved", the same
-command runs once more with each FAIL_TO_PASS test made to fail after its own body.
+command runs once more with each required test made to fail after its own body.
 An honest run reports failures; a test that passes here was not reported by its runner,
 nor is a run honest that reports none. It is run in a container of its own, so that no
 file of the first run tells the patch which of the two it is in.
@@ -63,12 +63,12 @@ _made_to_fail(%s)
 
 
 def can_fail(instance: Instance) -> bool:
-    """Whether any FAIL_TO_PASS test stands in a Python file that one can tell."""
+    """Whether any required test stands in a Python file that one can tell."""
     return any(path.endswith(".py") for path in _places(instance))
 
 
 def make_fail(container: Container, workdir: str, instance: Instance) -> tuple[str, ...]:
-    """Change the test files so that no FAIL_TO_PASS test in them can pass.
+    """Change the test files so that no required test in them can pass.
 
     Returns:
         The ids of these tests; those that lie in no Python file found are left alone.
@@ -93,10 +93,10 @@ _Place = tuple[tuple[str, ...], str]  # the classes around a test, its name
 
 
 def _places(instance: Instance) -> dict[str, list[tuple[str, _Place]]]:
-    """Test file → the FAIL_TO_PASS tests in it: id, and where it stands."""
+    """Test file → the required tests in it: id, and where it stands."""
     touched = [path for path in touched_paths(instance.test_patch) if path.endswith(".py")]
     places: dict[str, list[tuple[str, _Place]]] = {}
-    for identity in instance.fail_to_pass:
+    for identity in (*instance.fail_to_pass, *instance.pass_to_pass):
         path, place = _of_pytest(identity) if "::" in identity else _of_unittest(unittest_id(identity), touched)
         if path.endswith(".py"):
             places.setdefault(path, []).append((identity, place))

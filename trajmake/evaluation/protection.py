@@ -24,7 +24,8 @@ from trajmake.datasets.instance import Instance
 from trajmake.diffs import added_lines, touched_paths
 from trajmake.grading.matching import unittest_id
 
-_RUNNER_FILES = {"conftest.py", "pytest.ini", ".pytest.ini", "sitecustomize.py", "usercustomize.py"}
+_RUNNER_FILES = {"conftest.py", "sitecustomize.py", "usercustomize.py"}
+_RUNNER_FILES |= {"pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml"}
 _RUNNER_MODULES = {"pytest", "_pytest", "unittest"}
 _SETTINGS = {"pyproject.toml", "setup.cfg", "tox.ini"}
 _ABOUT_PYTEST = re.compile(r"pytest|addopts|python_(?:files|classes|functions)|testpaths|norecursedirs")
