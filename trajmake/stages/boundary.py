@@ -74,22 +74,23 @@ class Stage:
 def log_to(path: Path | str, *, debug: bool = False) -> Iterator[None]:
     """Send this project's log records to ``path`` while the block runs.
 
-    Only those of this thread: cheap stages run side by side in Snakemake's process.
+    In a thread of Snakemake's process only that thread's: cheap stages run side by side there.
     A fault that gets this far (the disk is too full even for its record) ends
     the process with its message, or goes on to Snakemake from a thread of its;
     the traceback is in the log.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
+    alone = threading.current_thread() is threading.main_thread()  # else a job in Snakemake's process
     thread = threading.get_ident()
     handler = _JobLog(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.setLevel(logging.DEBUG if debug else logging.INFO)
-    handler.addFilter(lambda record: record.thread == thread)
+    handler.addFilter(lambda record: alone or record.thread == thread)
     logger.addHandler(handler)
     logger.setLevel(handler.level)
     try:
         # SystemExit in a job's thread would hang Snakemake.
-        with reported() if threading.current_thread() is threading.main_thread() else contextlib.nullcontext():
+        with reported() if alone else contextlib.nullcontext():
             try:
                 yield
             except Exception as error:
