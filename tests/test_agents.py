@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -24,8 +25,9 @@ from trajmake.agents.mini_swe_agent import PROMPT, MiniSweAgent
 from trajmake.datasets.instance import Instance
 from trajmake.errors import ConfigError, ContainerLostError, DatasetError, ProviderDownError, ProviderRefusedError
 from trajmake.llm.errors import Transient
-from trajmake.llm.gateway import Gateway, Retry
+from trajmake.llm.gateway import Gateway
 from trajmake.llm.litellm_provider import LiteLLMProvider
+from trajmake.llm.retry import Retry
 from trajmake.llm.scripted import ScriptedProvider
 from trajmake.outcomes import ExitStatus
 from trajmake.settings import ModelSettings
@@ -73,10 +75,10 @@ def solve(
     prices: tuple[float, float] | None = None,
     prompt_file: str = "",
 ) -> Trajectory:
-    provider = script(tmp_path, *turns, repeat=repeat)
-    door = Gateway(provider, tmp_path / "journal", model_name="script-1", prices=prices)
-    container = LocalContainer(tmp_path)
-    return MiniSweAgent(prompt_file).solve(task(repo), container, door, limits or AgentLimits())
+    provider, limits = script(tmp_path, *turns, repeat=repeat), limits or AgentLimits()
+    shutil.rmtree(tmp_path / "journal", ignore_errors=True)  # else it would be gone on with
+    door = Gateway(provider, tmp_path / "journal", model_name="script-1", prices=prices, run_limits=limits)
+    return MiniSweAgent(prompt_file).solve(task(repo), LocalContainer(tmp_path), door, limits)
 
 
 def test_fixes_and_submits(tmp_path: Path, repo: Path) -> None:
@@ -206,8 +208,10 @@ def test_commands_no_shell_can_take(tmp_path: Path, repo: Path) -> None:
         handler.send(200, json.dumps(payload).encode())
 
     with OpenAIServer(say) as server:
-        door = Gateway(LiteLLMProvider("openai/m", base_url=server.url), tmp_path / "journal", model_name="m")
-        done = MiniSweAgent().solve(task(repo), LocalContainer(tmp_path), door, AgentLimits(steps=9))
+        limits = AgentLimits(steps=9)
+        provider = LiteLLMProvider("openai/m", base_url=server.url)
+        door = Gateway(provider, tmp_path / "journal", model_name="m", run_limits=limits)
+        done = MiniSweAgent().solve(task(repo), LocalContainer(tmp_path), door, limits)
     assert done.exit_status is ExitStatus.SUBMITTED and done.native is not None
     json.dumps(done.native, ensure_ascii=False).encode()
     told = [m["content"] for m in done.native["messages"] if m["role"] in ("tool", "user")][1:]

@@ -36,8 +36,9 @@ from trajmake.errors import (
 )
 from trajmake.llm.base import Completion, Provider, Usage
 from trajmake.llm.errors import ContextExceeded
-from trajmake.llm.gateway import Gateway, Retry
+from trajmake.llm.gateway import Gateway
 from trajmake.llm.litellm_provider import LiteLLMProvider
+from trajmake.llm.retry import Retry
 from trajmake.llm.scripted import EXHAUSTED, ScriptedProvider
 from trajmake.settings import ModelSettings
 
@@ -89,18 +90,15 @@ def test_tool_call_over_http(tmp_path: Path) -> None:
 
 
 def test_journal_is_written_before_the_answer_is_returned(tmp_path: Path) -> None:
-    """Every completion is a whole file of its own, in order; one that was there before stays."""
+    """Every completion is a whole file of its own, in order."""
     journal = tmp_path / "journal"
-    journal.mkdir()
-    (journal / "0001.json").write_text('{"bought": "earlier"}')
     with OpenAIServer(answer("one"), fail(500), answer("two")) as server:
         door = gateway(real(server), journal)
         first = door.complete(TASK, [BASH])
-        assert len(entries(journal)) == 2
+        assert len(entries(journal)) == 1
         door.complete([*TASK, first.message, {"role": "user", "content": "Go on."}], [BASH])
-    old, one, two = entries(journal)
-    assert sorted(path.name for path in journal.iterdir()) == ["0001.json", "0002.json", "0003.json"]
-    assert old == {"bought": "earlier"}
+    one, two = entries(journal)
+    assert sorted(path.name for path in journal.iterdir()) == ["0001.json", "0002.json"]
     assert one["message"]["content"] == "one" and one["messages"] == TASK and one["attempt"] == 1
     assert two["attempt"] == 2 and len(two["messages"]) == 4
     assert one["request_digest"] != two["request_digest"] and len(one["request_digest"]) == 64

@@ -135,7 +135,9 @@ def test_forcerun_of_one_trajectory_repeats_its_chain_and_the_summary(done):
     after = done.outcome("fixer", wanted)
     assert after["started"] > before["ended"] and after["verdict"] == before["verdict"]
     assert {path: path.stat().st_mtime_ns for path in others} == others
-    journals = {p.name: len(list(p.iterdir())) for p in (done.folder("fixer", wanted) / "llm_completions").iterdir()}
+    journals = {
+        p.name: len(list(p.glob("*.json"))) for p in (done.folder("fixer", wanted) / "llm_completions").iterdir()
+    }
     assert journals == {wanted: after["steps"], f"{wanted}.1": before["steps"]}
     assert nothing(done)
 

@@ -66,7 +66,7 @@ def test_every_run_leaves_the_documented_files(finished):
             assert (evaluation / "patch.diff").read_text() == record["test_result"]["git_patch"]
             for name in ("test_output.txt", "eval.sh", "run_instance.log", "report.json", "outcome.json"):
                 assert (evaluation / name).exists(), name
-            completions = sorted((folder / "llm_completions" / instance_id).iterdir())
+            completions = sorted((folder / "llm_completions" / instance_id).glob("*.json"))
             assert len(completions) == record["metadata"]["details"]["steps"]
             line = status.read(finished.root / f"outputs/progress/demo/{model}_{instance_id}.status")
             assert line.status == "SUCCESS"

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     KEY_REFUSED = "key_refused"
     PROVIDER_REFUSED = "provider_refused"
     PROVIDER_DOWN = "provider_down"
+    BUDGET_SPENT = "budget_spent"
     CLAIMED = "claimed"
     INTERNAL = "internal"
 
@@ -151,6 +152,13 @@ class ClaimedError(TrajmakeError):
 
     reason = Reason.CLAIMED
     exit_code = 10
+
+
+class BudgetSpentError(TrajmakeError):
+    """The session's money is spent, or cannot be counted: no further request is made."""
+
+    reason = Reason.BUDGET_SPENT
+    exit_code = 11
 
 
 @contextlib.contextmanager

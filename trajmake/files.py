@@ -1,7 +1,8 @@
 """Files that are either whole or not there.
 
 Every artefact is written to a temporary name beside its target, synced, and
-renamed, so that a reader never meets half of one.
+renamed, so that a reader never meets half of one; then its folder is synced, so
+that it is still there when the machine loses its power.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def atomic(path: Path | str) -> Iterator[IO[bytes]]:
         DiskFullError: no space left on the device (the old file is untouched).
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     # Not mkstemp: its files are private, and the umask cannot be read in one thread without changing it in all.
     name = target.with_name(f".{target.name[:64]}.{uuid.uuid4().hex}.part")
     handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -36,6 +37,7 @@ def atomic(path: Path | str) -> Iterator[IO[bytes]]:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(name, target)
+        sync_folder(target.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFullError(
@@ -45,6 +47,25 @@ def atomic(path: Path | str) -> Iterator[IO[bytes]]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+
+
+def sync_folder(path: Path | str) -> None:
+    """Make the names in a folder durable, where its file system can."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def _make_folder(path: Path) -> None:
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_folder(folder.parent)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -18,6 +18,7 @@ class ExitStatus(StrEnum):
     GAVE_UP = "gave_up"
     STEP_LIMIT = "step_limit"
     COST_LIMIT = "cost_limit"
+    TOKEN_LIMIT = "token_limit"
     TIME_LIMIT = "time_limit"
     CONTEXT_LIMIT = "context_limit"
     FORMAT_ERRORS = "format_errors"

@@ -21,8 +21,9 @@ from trajmake import settings as configuration
 from trajmake.datasets import Dataset, InvalidRow
 from trajmake.errors import ConfigError, DatasetError, EngineUnavailableError
 from trajmake.grading import code_digest
+from trajmake.llm import readiness
 from trajmake.request import Request
-from trajmake.sessions import calibration, faults, layout, locks
+from trajmake.sessions import calibration, faults, layout, locks, renewals
 from trajmake.settings import Settings
 from trajmake.settings.models import CALIBRATING
 
@@ -250,6 +251,7 @@ class Plan:
 
         Raises:
             ClaimedError: another living process drives this session.
+            ConfigError: see :func:`trajmake.llm.readiness.check`.
             EngineUnavailableError: no engine can run containers here.
         """
         chosen = self.settings
@@ -262,17 +264,15 @@ class Plan:
             raise ConfigError(
                 f"{lock} cannot be written: {error.strerror}.", "Make `output_dir` writable, or set another."
             ) from error
+        runs = ((model, instance_id) for model in chosen.catalog for instance_id in self.candidates)
+        renewals.order(chosen.output_dir, chosen.session, self._request.forced, runs)
         print(
             f"Session {chosen.session}: {len(chosen.models)} models on {len(self.instances)} instances, "
             f"{chosen.mode}.\nEngine {engine}",
             file=sys.stderr,
         )
-        for name in chosen.models:
-            key = chosen.catalog[name].api_key_env
-            if key and not os.environ.get(key):
-                print(
-                    f"Warning: {name} needs {key} in the environment; what is to run of it will fail.", file=sys.stderr
-                )
+        for warning in readiness.check(chosen):
+            print(f"Warning: {warning}", file=sys.stderr)
         if self.invalid:
             print(_said(self.invalid, chosen.dataset), file=sys.stderr)
 

@@ -13,7 +13,7 @@ class Request:
 
     Attributes:
         whole: The whole session, not single files or rules.
-        forced: Names of rules and files to be made again; ``*`` for all.
+        forced: Names of rules and files to be made again (``--forcerun``, ``--force``); ``*`` for all.
     """
 
     whole: bool = True
@@ -23,5 +23,6 @@ class Request:
     def of(cls, workflow: Any) -> Self:
         """Read it off Snakemake's workflow object."""
         asked = workflow.dag_settings
-        forced = {"*"} if asked.forceall else {os.path.normpath(name) for name in asked.forcerun}
+        names = [*asked.forcerun, *(asked.targets if asked.forcetargets else ())]
+        forced = {"*"} if asked.forceall else {os.path.normpath(name) for name in names}
         return cls(whole=set(asked.targets) <= {"all"}, forced=frozenset(forced))

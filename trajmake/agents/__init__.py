@@ -11,11 +11,13 @@ from trajmake.datasets.instance import Instance
 from trajmake.errors import ConfigError
 
 if TYPE_CHECKING:
+    from trajmake.llm.replay import ExitCodes
     from trajmake.settings import ModelSettings
 
-__all__ = ["AGENTS", "Agent", "AgentLimits", "Task", "Trajectory", "make", "needs_model"]
+__all__ = ["AGENTS", "Agent", "AgentLimits", "Task", "Trajectory", "exit_codes", "make", "needs_model"]
 
-# Name in the configuration -> module with `create(model, instance) -> Agent`.
+# Name in the configuration -> module with `create(model, instance) -> Agent`, and `exit_codes(message)` where it
+# asks a model (trajmake.llm.replay).
 AGENTS = {
     "empty": "trajmake.agents.empty",
     "gold": "trajmake.agents.gold",
@@ -42,6 +44,16 @@ def make(model: ModelSettings, instance: Instance) -> Agent:
         )
     agent: Agent = importlib.import_module(AGENTS[model.agent]).create(model, instance)
     return agent
+
+
+def exit_codes(name: str) -> ExitCodes | None:
+    """How an agent words the exit codes of commands to its model: the ``exit_codes`` of its module, if it has one.
+
+    Raises:
+        ConfigError: unknown agent.
+    """
+    read: ExitCodes | None = getattr(importlib.import_module(AGENTS[_known(name)]), "exit_codes", None)
+    return read
 
 
 def needs_model(name: str) -> bool:

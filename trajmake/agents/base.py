@@ -32,12 +32,17 @@ class Task:
 
 @dataclass(frozen=True)
 class AgentLimits:
-    """What a run may use (0 means no limit): model calls, US dollars, seconds."""
+    """What a run may use (0 means no limit): model calls, US dollars, seconds, tokens.
+
+    The gateway keeps them (:mod:`trajmake.llm.limits`), but for ``command_seconds``; an agent only has to end
+    a command that outlasts the run.
+    """
 
     steps: int = 250
     cost_usd: float = 3.0
     seconds: float = 7200
     command_seconds: float = 60
+    tokens: int = 0
 
 
 @dataclass(frozen=True)

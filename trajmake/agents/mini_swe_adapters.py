@@ -6,24 +6,27 @@ own parsing and formatting of tool calls is used, which needs no litellm.
 
 from __future__ import annotations
 
-import os
 import platform
+import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from trajmake import borrowed
 from trajmake.agents.base import AgentLimits, Task
 from trajmake.engines.base import Container
 from trajmake.llm.base import LLM, Completion
-from trajmake.llm.errors import ContextExceeded
+from trajmake.llm.clock import Clock
+from trajmake.llm.errors import ContextExceeded, LimitReached
 from trajmake.llm.redaction import clean
+from trajmake.outcomes import ExitStatus
 
 SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
-CONTEXT_EXCEEDED = "ContextExceeded"  # beside the exit statuses that mini-swe-agent has
+_RETURNCODE = re.compile(r"^<returncode>(-?\d+)</returncode>$", re.MULTILINE)  # of its template for outputs
 _KEEP = 1024 * 1024  # bytes of a command's output; the prompt shows 10,000 characters
 _DAY = 86_400.0  # an engine wants some timeout, also where there is no limit
 
@@ -34,21 +37,14 @@ def load() -> SimpleNamespace:
     The import makes a configuration folder in the user's home, reads a ``.env``
     there and prints a banner; two variables turn it to an empty folder and silence.
     """
-    with tempfile.TemporaryDirectory() as empty:
-        wanted = {"MSWEA_SILENT_STARTUP": "1", "MSWEA_GLOBAL_CONFIG_DIR": empty}
-        before = {name: os.environ.get(name) for name in wanted}
-        os.environ.update(wanted)
-        try:
-            import minisweagent
-            from minisweagent import exceptions
-            from minisweagent.agents.default import DefaultAgent
-            from minisweagent.models.utils import actions_toolcall as tools
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
+    with (
+        tempfile.TemporaryDirectory() as empty,
+        borrowed.environment(MSWEA_SILENT_STARTUP="1", MSWEA_GLOBAL_CONFIG_DIR=empty),
+    ):
+        import minisweagent
+        from minisweagent import exceptions
+        from minisweagent.agents.default import DefaultAgent
+        from minisweagent.models.utils import actions_toolcall as tools
     return SimpleNamespace(
         version=minisweagent.__version__, DefaultAgent=DefaultAgent, exceptions=exceptions, tools=tools
     )
@@ -63,10 +59,15 @@ class ModelTemplates:
 
 
 class Model:
-    """mini-swe-agent's ``Model``: asks through the gateway."""
+    """mini-swe-agent's ``Model``: asks through the gateway.
+
+    Attributes:
+        limit: What ended the run, when the gateway made no further request.
+    """
 
     def __init__(self, mini: SimpleNamespace, llm: LLM, config: ModelTemplates) -> None:
         self.config = config
+        self.limit: LimitReached | None = None
         self._mini = mini
         self._llm = llm
 
@@ -77,7 +78,14 @@ class Model:
         try:
             completion = self._llm.complete(request, [tools.BASH_TOOL])
         except ContextExceeded as error:
-            raise _exit(self._mini.exceptions.LimitsExceeded, CONTEXT_EXCEEDED, str(error)) from error
+            self.limit = LimitReached(
+                ExitStatus.CONTEXT_LIMIT, f"The conversation exceeded the context window: {error}"
+            )
+            raise self._ended("ContextExceeded") from error
+        except LimitReached as limit:
+            self.limit = limit
+            in_time = limit.exit_status is not ExitStatus.TIME_LIMIT
+            raise self._ended("LimitsExceeded" if in_time else "TimeExceeded") from limit
         extra = {"cost": completion.cost or 0.0, "timestamp": completion.timestamp, "response": asdict(completion)}
         try:
             actions = tools.parse_toolcall_actions(
@@ -89,6 +97,9 @@ class Model:
             error.messages[0]["extra"].update(extra)  # the answer is paid for: its cost must not be lost
             raise
         return {**completion.message, "extra": {"actions": actions, **extra}}
+
+    def _ended(self, status: str) -> Exception:
+        return _exit(self._mini.exceptions.LimitsExceeded, status, str(self.limit))
 
     def format_message(self, **message: Any) -> dict[str, Any]:
         """A message as mini-swe-agent keeps it."""
@@ -135,11 +146,12 @@ class Environment:
     container: Container
     task: Task
     limits: AgentLimits
+    clock: Clock
     executed: list[Executed] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.config = {"cwd": self.task.workdir, "env": self.task.env, "timeout": self.limits.command_seconds}
-        self._end = time.monotonic() + (self.limits.seconds or 365 * _DAY)
+        self.clock.start()
 
     def execute(self, action: dict[str, Any], cwd: str = "") -> dict[str, Any]:
         """Run one command.
@@ -153,7 +165,7 @@ class Environment:
         if not isinstance(command, str) or "\0" in command:
             return _failure("", "the command is not a text that a shell can take")
         command = clean(command)
-        left, most = self._end - time.monotonic(), self.limits.command_seconds or _DAY
+        left, most = self._left(), self.limits.command_seconds or _DAY
         if left <= 0:
             raise self._time_exceeded()
         timeout = min(left, most)
@@ -163,12 +175,15 @@ class Environment:
         )
         ran = Executed(action, command, result.text, result.exit_code, started, time.time())
         self.executed.append(ran)
-        if (result.timed_out and left <= most) or time.monotonic() >= self._end:
+        if (result.timed_out and left <= most) or self._left() <= 0:
             raise self._time_exceeded()
         if result.timed_out:
             return _failure(ran.output, str(subprocess.TimeoutExpired(command, timeout)))
         self._check_submitted(ran)
         return {"output": ran.output, "returncode": result.exit_code, "exception_info": ""}
+
+    def _left(self) -> float:
+        return (self.limits.seconds or 365 * _DAY) - self.clock.elapsed()
 
     def get_template_vars(self, **kwargs: Any) -> dict[str, Any]:
         """What prompts may name: the settings, and the system (not the host's name)."""
@@ -188,6 +203,13 @@ class Environment:
         if lines and lines[0].strip() == SUBMIT and ran.exit_code == 0:
             submission = "".join(lines[1:])
             raise _exit(self.mini.exceptions.Submitted, "Submitted", submission, submission)
+
+
+def exit_codes(message: Mapping[str, Any]) -> list[int]:
+    """The exit code in an observation (-1 for a command that was cut short); none in other messages."""
+    content = message.get("content")
+    found = _RETURNCODE.search(content) if isinstance(content, str) else None  # first comes its own, then the output
+    return [int(found[1])] if found else []
 
 
 def _exit(kind: type[Exception], status: str, content: str, submission: str = "") -> Exception:

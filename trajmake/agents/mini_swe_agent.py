@@ -7,7 +7,6 @@ a prompt file are not read, nor are its model and environment classes.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,17 @@ from typing import Any
 
 from trajmake.agents.base import Agent, AgentLimits, Task, Trajectory
 from trajmake.agents.history import History
-from trajmake.agents.mini_swe_adapters import CONTEXT_EXCEEDED, Environment, Executed, Model, ModelTemplates, load
+from trajmake.agents.mini_swe_adapters import Environment, Executed, Model, ModelTemplates, exit_codes, load
 from trajmake.datasets.instance import Instance
 from trajmake.engines.base import Container
 from trajmake.errors import ConfigError
 from trajmake.llm.base import LLM
+from trajmake.llm.errors import LimitReached
 from trajmake.llm.redaction import clean
 from trajmake.outcomes import ExitStatus
 from trajmake.settings import ModelSettings
+
+__all__ = ["PROMPT", "MiniSweAgent", "Prompt", "create", "exit_codes", "read_prompt"]
 
 PROMPT = Path(__file__).with_name("mini_swe_agent.yaml")
 _TEMPLATES = {
@@ -66,8 +68,6 @@ class MiniSweAgent:
     def solve(self, task: Task, container: Container, llm: LLM | None, limits: AgentLimits) -> Trajectory:
         """Run the loop until the agent submits or a limit ends it.
 
-        A cost that is not known counts as nothing against ``limits.cost_usd``.
-
         Raises:
             ConfigError: no model, or a template of the prompt file cannot be rendered.
             TrajmakeError: the machine failed; the loop passes it on unchanged.
@@ -77,8 +77,8 @@ class MiniSweAgent:
         if llm is None:
             raise ConfigError("The agent `mini_swe_agent` needs a model.")
         mini = load()
-        environment = Environment(mini, container, task, limits)
-        agent = self._agent(mini, environment, llm, task, limits)
+        environment = Environment(mini, container, task, limits, llm.clock)
+        agent = self._agent(mini, environment, llm, task)
         try:
             info = agent.run(task.problem_statement)
         except jinja2.TemplateError as error:
@@ -99,16 +99,14 @@ class MiniSweAgent:
             details={"agent_version": mini.version, "prompt_digest": self._prompt.digest},
         )
 
-    def _agent(self, mini: SimpleNamespace, environment: Environment, llm: LLM, task: Task, limits: AgentLimits) -> Any:
+    def _agent(self, mini: SimpleNamespace, environment: Environment, llm: LLM, task: Task) -> Any:
         prompt = self._prompt
         return mini.DefaultAgent(
             Model(mini, llm, prompt.model),
             environment,
             system_template=prompt.system_template.replace(_WORKDIR, task.workdir),
             instance_template=prompt.instance_template.replace(_WORKDIR, task.workdir),
-            step_limit=limits.steps,
-            cost_limit=limits.cost_usd,
-            wall_time_limit_seconds=math.ceil(limits.seconds),
+            cost_limit=0,  # the gateway keeps all limits; this one has a default of its own
         )
 
 
@@ -165,18 +163,12 @@ def _ending(status: str, agent: Any, limits: AgentLimits) -> tuple[ExitStatus, s
     if status == "Submitted":
         said = [message for message in agent.messages if message["role"] == "assistant"]
         return ExitStatus.SUBMITTED, said[-1].get("content") or ""
-    if status == "TimeExceeded":
+    if status == "TimeExceeded" and agent.model.limit is None:  # during a command
         return ExitStatus.TIME_LIMIT, f"The time limit of {limits.seconds:g} s was reached."
     if status == "RepeatedFormatError":
         return ExitStatus.FORMAT_ERRORS, f"{agent.n_consecutive_format_errors} answers in a row had no usable command."
-    if status == CONTEXT_EXCEEDED:
-        return (
-            ExitStatus.CONTEXT_LIMIT,
-            f"The conversation exceeded the context window: {agent.messages[-1]['content']}",
-        )
-    if 0 < limits.steps <= agent.n_calls:
-        return ExitStatus.STEP_LIMIT, f"The limit of {limits.steps} model calls was reached."
-    return ExitStatus.COST_LIMIT, f"The cost limit of {limits.cost_usd:g} USD was reached ({agent.cost:.4f} USD)."
+    limit: LimitReached = agent.model.limit
+    return limit.exit_status, str(limit)
 
 
 def _history(messages: list[dict[str, Any]], executed: list[Executed], task: Task) -> History:

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 
 from trajmake.errors import ConfigError
 from trajmake.llm.base import Provider
-from trajmake.llm.errors import ContextExceeded
-from trajmake.llm.gateway import Gateway, Retry
+from trajmake.llm.errors import ContextExceeded, LimitReached
+from trajmake.llm.gateway import Gateway
+from trajmake.llm.pace import Pace
+from trajmake.llm.replay import ExitCodes
+from trajmake.llm.retry import Retry
+from trajmake.llm.spending import Spending
 
 if TYPE_CHECKING:
+    from trajmake.agents.base import AgentLimits
     from trajmake.settings import ModelSettings
 
-__all__ = ["PROVIDERS", "ContextExceeded", "Gateway", "Retry", "open_door"]
+__all__ = ["PROVIDERS", "ContextExceeded", "Gateway", "LimitReached", "Retry", "Spending", "open_door"]
 
 
 def _litellm(model: ModelSettings, instance_id: str) -> Provider:
@@ -41,23 +46,37 @@ def _scripted(model: ModelSettings, instance_id: str) -> Provider:
 PROVIDERS: dict[str, Callable[[ModelSettings, str], Provider]] = {"litellm": _litellm, "scripted": _scripted}
 
 
-def open_door(model: ModelSettings, instance_id: str, journal: Path) -> Gateway:
+def open_door(
+    model: ModelSettings,
+    instance_id: str,
+    journal: Path,
+    *,
+    run_limits: AgentLimits | None = None,
+    spending: Spending | None = None,
+    exit_codes: ExitCodes | None = None,
+) -> Gateway:
     """The gateway to a configured model for one run.
 
     Args:
         model: The model's settings.
         instance_id: Chooses the file of a scripted model.
         journal: Folder of the completions, see :class:`Gateway`.
+        run_limits, spending, exit_codes: See :class:`Gateway`.
 
     Raises:
         ConfigError: unknown provider, or no scripted replies for this instance.
     """
     if model.provider not in PROVIDERS:
         raise ConfigError(f"Unknown provider {model.provider!r}.", f"Known: {', '.join(sorted(PROVIDERS))}.")
+    counted_by = f"{model.provider} {model.model} {model.base_url} {model.api_key_env}"
     return Gateway(
         PROVIDERS[model.provider](model, instance_id),
         journal,
         model_name=model.model or model.provider,
         prices=(model.prices.input, model.prices.output) if model.prices else None,
         key_variables=[model.api_key_env] if model.api_key_env else [],
+        run_limits=run_limits,
+        spending=spending,
+        pace=Pace(counted_by, requests=model.requests_per_minute, tokens=model.tokens_per_minute),
+        exit_codes=exit_codes,
     )

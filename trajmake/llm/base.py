@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from trajmake.llm.clock import Clock
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -46,12 +48,14 @@ class LLM(Protocol):
     """The one door to a model (see :mod:`trajmake.llm.gateway`)."""
 
     completions: list[Completion]
+    clock: Clock  # the agent's time; against it an agent holds the wall time of its run
 
     def complete(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] = ()) -> Completion:
         """Ask for the next message.
 
         Raises:
-            KeyMissingError, KeyRefusedError, ProviderRefusedError, ProviderDownError: see each.
+            KeyMissingError, KeyRefusedError, ProviderRefusedError, ProviderDownError, BudgetSpentError: see each.
+            LimitReached: the run has used what it may; its end, not a fault.
             ContextExceeded: the conversation is too long for the model; the agent's limit, not a fault.
         """
         ...

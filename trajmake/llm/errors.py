@@ -1,10 +1,13 @@
 """What a provider can answer besides a completion and a fault.
 
-Providers raise these to the gateway; of the two, only :class:`ContextExceeded`
-reaches an agent. Faults of the machine are :class:`trajmake.errors.TrajmakeError`.
+Providers raise :class:`Transient` to the gateway alone; an agent meets
+:class:`ContextExceeded` and, from the gateway itself, :class:`LimitReached`.
+Faults of the machine are :class:`trajmake.errors.TrajmakeError`.
 """
 
 from __future__ import annotations
+
+from trajmake.outcomes import ExitStatus
 
 
 class Transient(Exception):
@@ -24,3 +27,16 @@ class Transient(Exception):
 
 class ContextExceeded(Exception):
     """The conversation no longer fits the model's context window: the agent's doing, not a fault."""
+
+
+class LimitReached(Exception):
+    """A limit of this run forbids another request: its end, and no fault.
+
+    Args:
+        exit_status: How the run ends.
+        message: Which limit it was.
+    """
+
+    def __init__(self, exit_status: ExitStatus, message: str) -> None:
+        super().__init__(message)
+        self.exit_status = exit_status

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from trajmake import borrowed
 from trajmake.errors import KeyMissingError, KeyRefusedError, ProviderRefusedError
 from trajmake.llm.base import Completion, Usage
 from trajmake.llm.errors import ContextExceeded, Transient
@@ -131,20 +132,20 @@ class LiteLLMProvider:
 
 def _litellm() -> Any:
     """The module, imported so that it fetches nothing, reads no ``.env`` and prints no advice."""
-    wanted = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
+    with borrowed.environment(LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_MODE="PRODUCTION"):
         import litellm
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     return litellm
+
+
+def is_listed(model: str) -> bool:
+    """Whether litellm's table has a price for a model."""
+    litellm = _litellm()
+    try:
+        return bool(sum(litellm.cost_per_token(model=model, prompt_tokens=1000, completion_tokens=1000)) > 0)
+    except Exception:  # noqa: BLE001 - it raises bare Exceptions for an unlisted model
+        return False
 
 
 def _caching(model: str) -> dict[str, Any]:

@@ -24,6 +24,9 @@ FAULTS = INSTANCE + "/faults/{stage}.jsonl"  # beside the trajectory, so that bo
 IMAGE_FAULTS = "images/faults/{image}.{stage}.jsonl"
 LOCK = "results/{session}/.driver.lock"
 CLAIM = INSTANCE + "/.claim"
+JOURNAL = INSTANCE + "/llm_completions/{instance_id}"
+SPENDING = "results/{session}/spending"
+RENEWALS = "results/{session}/.renewals.json"
 
 NAME = r"[^/\s]+"  # what a wildcard may match
 

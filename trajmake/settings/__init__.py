@@ -18,6 +18,7 @@ from trajmake.settings.models import ImageSettings, ModelSettings, Settings
 
 __all__ = ["ImageSettings", "ModelSettings", "Settings", "from_file", "load", "model_digest"]
 
+_WITHOUT_EFFECT = {"display_name", "api_key_env", "prices", "requests_per_minute", "tokens_per_minute"}
 _FALSE = ("", "0", "false", "no", "off")
 
 
@@ -71,10 +72,10 @@ def from_file(path: Path | str) -> Settings:
 def model_digest(model: ModelSettings) -> str:
     """sha256 of what a model's trajectories depend on, the prompt file's content included.
 
-    Names for display and the name of the key's variable are left out: they change no answer. So is what has its
-    default: a setting that a later version adds must not buy anything again.
+    Names for display, the name of the key's variable and rate limits are left out: they change no answer. So is
+    what has its default: a setting that a later version adds must not buy anything again.
     """
-    values = model.model_dump(mode="json", exclude_defaults=True, exclude={"display_name", "api_key_env", "prices"})
+    values = model.model_dump(mode="json", exclude_defaults=True, exclude=_WITHOUT_EFFECT)
     if model.prompt_file:
         try:
             values["prompt_file"] = hashlib.sha256(Path(model.prompt_file).read_bytes()).hexdigest()

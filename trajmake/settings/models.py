@@ -26,13 +26,19 @@ class Section(BaseModel):
 
 
 class Limits(Section):
-    """How long things may take. Changing these repeats nothing that is finished."""
+    """What things may take. Changing these repeats nothing that is finished."""
 
     instance_seconds: int = Field(
         7200, gt=0, description="Wall time of one agent run; then its status is TIMEOUT. `INSTANCE_TIMEOUT` overrides."
     )
     command_seconds: int = Field(60, gt=0, description="Wall time of one command of the agent.")
     test_seconds: int = Field(1800, gt=0, description="Wall time of one test run.")
+    session_usd: float = Field(
+        0,
+        ge=0,
+        description="US dollars that the models of the session may cost, over all runs and hosts (0: no limit). Once "
+        "spent, runs end as FAILED with reason `budget_spent`; with more, the same command goes on with them.",
+    )
 
 
 class ContainerSettings(Section):
@@ -119,6 +125,13 @@ class ModelSettings(Section):
     max_output_tokens: int | None = Field(None, gt=0, description="Tokens of one answer; the provider's own when null.")
     steps: int = Field(250, ge=0, description="Model calls of one run (0: no limit).")
     cost_usd: float = Field(3.0, ge=0, description="US dollars of one run (0: no limit).")
+    tokens: int = Field(0, ge=0, description="Tokens of one run, prompts and answers (0: no limit).")
+    requests_per_minute: int = Field(
+        0, ge=0, description="Requests per minute of all your jobs on a host, evenly spaced (0: no limit)."
+    )
+    tokens_per_minute: int = Field(
+        0, ge=0, description="Tokens per minute, prompts and answers, of all your jobs on a host (0: no limit)."
+    )
     prices: Prices | None = Field(None, description="Prices; litellm's table when null, else unknown.")
     prompt_file: str = Field("", description="Prompt templates of the agent; the shipped ones when empty.")
     replies: str = Field("", description="Folder of `<instance_id>.yaml` files, for `provider: scripted`.")
@@ -172,7 +185,7 @@ class Settings(Section):
         0, ge=0, description="Containers at a time, whatever `-j` says (0: no limit). MAX_PARALLEL_INSTANCES overrides."
     )
     debug: bool = Field(False, description="Log every command and answer. `DEBUG` overrides.")
-    limits: Limits = Field(default_factory=Limits, description="How long things may take.")
+    limits: Limits = Field(default_factory=Limits, description="What things may take.")
     container: ContainerSettings = Field(default_factory=ContainerSettings, description="What one container may use.")
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="How patches are tested.")
     only_valid: bool = Field(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 import time
 from collections.abc import Mapping
@@ -13,8 +12,9 @@ from typing import Any
 from trajmake import agents, files, llm, settings, workspace
 from trajmake.agents.base import AgentLimits, Task, Trajectory
 from trajmake.datasets import Dataset, Instance
+from trajmake.llm.journal import Journal
 from trajmake.outcomes import Status, status_of
-from trajmake.sessions import layout, locks, status
+from trajmake.sessions import layout, locks, renewals, status
 from trajmake.sessions.faults import Fault
 from trajmake.sessions.status import StatusLine
 from trajmake.settings import ModelSettings, Settings
@@ -82,8 +82,10 @@ class Job:
         """Write the fault record in the place of the outputs."""
         instance_id = layout.original_name(self.instance_id)
         ended = time.time()
-        details = {"ended": ended, "seconds": round(ended - self.started, 3)}
+        details: dict[str, Any] = {"ended": ended, "seconds": round(ended - self.started, 3)}
         spent = self.door.completions if self.door else []
+        if self.door:
+            details |= {"replay": self.door.account(), "stuck": self.door.stuck}
         record = output.fault_output(
             instance_id, fault, model=self.entry, started=self.started, details=details, completions=spent
         )
@@ -93,6 +95,8 @@ class Job:
 
     def _act(self, instance: Instance, uri: str) -> None:
         self.door = door = self._door(instance)
+        if door:
+            door.check()
         agent = agents.make(self.entry, instance)
         names = {"model": self.model, "instance_id": self.instance_id}
         engine, started = start(self.options, uri, stage="generate", **names)
@@ -103,19 +107,31 @@ class Job:
             task = Task(instance.instance_id, instance.problem_statement, workdir, workspace.environment(container))
             done = agent.solve(task, container, door, self._limits())
             diff = patch.extract(container, workdir, tree)
-        details = {"engine": engine.version(), "image_id": started.image_id, "history": hidden, "warnings": warnings}
-        self._write(instance, done, diff, door, details)
+        where = {"engine": engine.version(), "image_id": started.image_id, "history": hidden, "warnings": warnings}
+        if door:
+            door.finish()
+            where["replay"] = door.account()
+        self._write(instance, done, diff, door, where)
 
     def _door(self, instance: Instance) -> llm.Gateway | None:
         if not agents.needs_model(self.entry.agent):
             return None
-        journal = self.trajectory.parent / "llm_completions" / self.instance_id
-        _set_aside(journal)
-        return llm.open_door(self.entry, instance.instance_id, journal)
+        options, place = self.options, self._place(layout.JOURNAL)
+        renew = renewals.ordered(options.output_dir, options.session, self.model, self.instance_id)
+        made_for = {"row_digest": instance.digest, "model_digest": settings.model_digest(self.entry)}
+        Journal(place).open(made_for, renew=renew)
+        return llm.open_door(
+            self.entry,
+            instance.instance_id,
+            place,
+            run_limits=self._limits(),
+            spending=llm.Spending(self._place(layout.SPENDING), options.limits.session_usd),
+            exit_codes=agents.exit_codes(self.entry.agent),
+        )
 
     def _limits(self) -> AgentLimits:
         entry, limits = self.entry, self.options.limits
-        return AgentLimits(entry.steps, entry.cost_usd, limits.instance_seconds, limits.command_seconds)
+        return AgentLimits(entry.steps, entry.cost_usd, limits.instance_seconds, limits.command_seconds, entry.tokens)
 
     def _write(
         self, instance: Instance, done: Trajectory, diff: str, door: llm.Gateway | None, where: dict[str, Any]
@@ -145,10 +161,3 @@ class Job:
     def _place(self, pattern: str) -> Path:
         names = {"session": self.options.session, "model": self.model, "instance_id": self.instance_id}
         return Path(self.options.output_dir) / pattern.format(**names)
-
-
-def _set_aside(journal: Path) -> None:
-    """Keep the completions of earlier attempts, which were paid for, apart from this one's."""
-    if journal.exists():
-        taken = [int(path.suffix[1:]) for path in journal.parent.glob(f"{glob.escape(journal.name)}.[0-9]*")]
-        journal.rename(journal.with_name(f"{journal.name}.{max(taken, default=0) + 1}"))
