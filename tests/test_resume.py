@@ -1,0 +1,99 @@
+"""A run that died goes on where it was: nothing is bought twice, and the trajectory is the undisturbed one's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from model_sessions import SUBMIT, Sessions
+from openai_server import OpenAIServer, answer_as, fail
+
+from trajmake.llm.scripted import ScriptedProvider
+
+STEPS = ["sleep 1; echo 1 > value", "sleep 1; cat value; false", f"sleep 1; {SUBMIT}"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> ScriptedProvider:
+    path = tmp_path / "script.yaml"
+    path.write_text(yaml.safe_dump([{"thought": "On.", "commands": [command]} for command in STEPS]))
+    return ScriptedProvider(path, model="loopback-1")
+
+
+def timeless(value: Any) -> Any:
+    """A record without what times, the session's name and the account of the replay put into it."""
+    left_out = {"timestamp", "latency", "started", "ended", "seconds", "start_time", "eval_output_dir", "replay"}
+    if isinstance(value, dict):
+        return {key: timeless(item) for key, item in value.items() if key not in left_out}
+    return [timeless(item) for item in value] if isinstance(value, list) else value
+
+
+def bodies(server: OpenAIServer) -> list[str]:
+    return [json.dumps(request.body, sort_keys=True) for request in server.requests]
+
+
+@pytest.mark.parametrize("agent", ["mini_swe_agent"])
+def test_killed_after_each_step_it_buys_each_answer_once(agent, tmp_path, store, model):
+    """``kill -9`` after every answer in turn, of the job alone or with its driver; always the same command."""
+    with OpenAIServer(answer_as(model)) as server:
+        sessions = Sessions.make(tmp_path, store, server.url, agent=agent)
+        done = sessions.run("undisturbed")
+        assert done.returncode == 0, done.stdout
+        undisturbed = bodies(server)
+        server.requests.clear()
+        for step in range(1, len(STEPS) + 1):
+            sessions.killed("killed", step, driver=step % 2 == 0)
+            assert bodies(server) == undisturbed[:step]
+        done = sessions.run("killed")
+        assert done.returncode == 0, done.stdout
+        assert bodies(server) == undisturbed
+    first, second = sessions.record("undisturbed"), sessions.record("killed")
+    assert timeless(first) == timeless(second)
+    assert first["metadata"]["details"]["replay"] == {"steps": 0, "diverged": [], "ended_at": None}
+    assert second["metadata"]["details"]["replay"] == {"steps": len(STEPS), "diverged": [], "ended_at": None}
+    native = [
+        json.loads((f := sessions.folder(s)).joinpath(f"{f.name[9:]}.traj.json").read_text())
+        for s in ("undisturbed", "killed")
+    ]
+    assert timeless(native[0]) == timeless(native[1])
+
+
+def test_a_provider_that_refuses_is_asked_again_and_nothing_else(tmp_path, store, model):
+    """404 in the middle: FAILED with its words, one request, no trajectory; the next run buys only what is missing."""
+    good = answer_as(model)
+    with OpenAIServer(good, good, fail(404, "no such deployment"), good) as server:
+        sessions = Sessions.make(tmp_path, store, server.url)
+        failed = sessions.run("refused")
+        assert "no such deployment" in failed.stdout and "Hint:" in failed.stdout
+        record = sessions.record("refused")
+        assert (record["fault"]["reason"], record["history"]) == ("provider_refused", [])
+        assert "no such deployment" in record["error"] and len(server.requests) == 3
+        assert len((sessions.folder("refused") / "faults/generate.jsonl").read_text().splitlines()) == 1
+        done = sessions.run("refused")
+        assert done.returncode == 0, done.stdout
+        assert len(server.requests) == 4 and len(set(bodies(server))) == 3
+    record = sessions.record("refused")
+    assert record["error"] is None and record["metadata"]["details"]["replay"]["steps"] == 2
+
+
+def test_a_forced_run_buys_a_new_trajectory_once(tmp_path, store, model):
+    """What is finished is not replayed for ``--forcerun``; but a forced run that was killed goes on, forced or not."""
+    count = len(STEPS)
+    sessions = Sessions.make(tmp_path, store, provider="scripted", replies=str(tmp_path))
+    name = sessions.rows[0]["instance_id"]
+    (tmp_path / "script.yaml").rename(tmp_path / f"{name}.yaml")
+    target = sessions.generate("forced")[0]
+    assert sessions.run("forced").returncode == 0
+    (sessions.folder("forced") / "output.jsonl").unlink()  # lost, not unwanted
+    assert sessions.run("forced").returncode == 0
+    assert sessions.spent("forced").completions == count
+    sessions.killed("forced", 1, "--forcerun", target, driver=True)
+    assert sessions.spent("forced").completions == count + 1
+    assert sessions.run("forced", "--forcerun", target).returncode == 0
+    assert sessions.spent("forced").completions == 2 * count
+    journals = sorted(path.name for path in sessions.journal("forced").parent.iterdir())
+    assert journals == [name, f"{name}.1"]
+    assert {len(list((sessions.journal("forced").parent / path).glob("*.json"))) for path in journals} == {count}
