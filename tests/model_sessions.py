@@ -73,6 +73,7 @@ class Sessions:
 
     def killed(self, session: str, step: int, *options: str, driver: bool) -> None:
         """Run the command, and ``kill -9`` the job, or it and its driver, once answer ``step`` is journalled."""
+        started = time.time()
         process = subprocess.Popen(
             self.project.command(*self.generate(session, *options)),
             cwd=self.project.root,
@@ -84,7 +85,7 @@ class Sessions:
         )
         answer = self.journal(session) / f"{step:04d}.json"
         deadline = time.monotonic() + 120
-        while not answer.exists():
+        while not answer.exists() or answer.stat().st_mtime < started:  # not that of an attempt before
             assert process.poll() is None and time.monotonic() < deadline, f"no answer {step}"
             time.sleep(0.01)
         if driver:

@@ -58,8 +58,8 @@ Behaviour = Callable[[Handler, dict[str, Any]], None]
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, behaviours: Sequence[Behaviour]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, behaviours: Sequence[Behaviour], port: int) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.behaviours = behaviours
         self.requests: list[Request] = []
         self.closing = threading.Event()
@@ -75,11 +75,16 @@ class _Server(ThreadingHTTPServer):
 
 
 class OpenAIServer:
-    """Serves ``behaviours`` while the block runs."""
+    """Serves ``behaviours`` while the block runs; ``port`` 0 is any that is free."""
 
-    def __init__(self, *behaviours: Behaviour) -> None:
-        self._server = _Server(behaviours)
+    def __init__(self, *behaviours: Behaviour, port: int = 0) -> None:
+        self._server = _Server(behaviours, port)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+
+    @property
+    def port(self) -> int:
+        """Where it listens, or did."""
+        return self._server.server_port
 
     @property
     def url(self) -> str:

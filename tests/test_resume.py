@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from model_sessions import SUBMIT, Sessions
-from openai_server import OpenAIServer, answer_as, fail
+from openai_server import OpenAIServer, answer_as
 
 from trajmake.llm.scripted import ScriptedProvider
 
@@ -59,24 +59,6 @@ def test_killed_after_each_step_it_buys_each_answer_once(agent, tmp_path, store,
         for s in ("undisturbed", "killed")
     ]
     assert timeless(native[0]) == timeless(native[1])
-
-
-def test_a_provider_that_refuses_is_asked_again_and_nothing_else(tmp_path, store, model):
-    """404 in the middle: FAILED with its words, one request, no trajectory; the next run buys only what is missing."""
-    good = answer_as(model)
-    with OpenAIServer(good, good, fail(404, "no such deployment"), good) as server:
-        sessions = Sessions.make(tmp_path, store, server.url)
-        failed = sessions.run("refused")
-        assert "no such deployment" in failed.stdout and "Hint:" in failed.stdout
-        record = sessions.record("refused")
-        assert (record["fault"]["reason"], record["history"]) == ("provider_refused", [])
-        assert "no such deployment" in record["error"] and len(server.requests) == 3
-        assert len((sessions.folder("refused") / "faults/generate.jsonl").read_text().splitlines()) == 1
-        done = sessions.run("refused")
-        assert done.returncode == 0, done.stdout
-        assert len(server.requests) == 4 and len(set(bodies(server))) == 3
-    record = sessions.record("refused")
-    assert record["error"] is None and record["metadata"]["details"]["replay"]["steps"] == 2
 
 
 def test_a_forced_run_buys_a_new_trajectory_once(tmp_path, store, model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -47,7 +48,7 @@ def build(
         "patch_bytes": len(record["test_result"]["git_patch"].encode("utf-8", errors="surrogateescape")),
         "patch_applied": verdict.patch_applied,
         "flaky": list(verdict.flaky),
-        "warnings": list(verdict.warnings),
+        "warnings": [*verdict.warnings, *_other_models(details)],
         "fail_to_pass_passed": len(tests.fail_to_pass_success),
         "fail_to_pass_total": len(tests.fail_to_pass_success) + len(tests.fail_to_pass_failed),
         "pass_to_pass_passed": len(tests.pass_to_pass_success),
@@ -65,6 +66,14 @@ def status_line(outcome: Mapping[str, Any]) -> StatusLine:
     """The status file's line for an outcome."""
     epoch = int(outcome["ended"] or time.time())
     return StatusLine(Status(outcome["status"]), epoch, outcome["seconds"], outcome["exit_code"])
+
+
+def _other_models(details: Mapping[str, Any]) -> list[str]:
+    """A provider that answers with another model than it was asked for. A dated version is the same model."""
+    asked = details.get("model_asked") or ""
+    same = re.compile(rf"(.*/)?{re.escape(asked.rpartition('/')[2])}([-@:.]?(v?[0-9][-0-9.:]*|latest))?", re.IGNORECASE)
+    others = [name for name in details.get("models_answered") or () if asked and not same.fullmatch(name)]
+    return [f"asked for {asked}, answered by {', '.join(others)}"] if others else []
 
 
 def _exit_code(status: Status, fault: Fault | None) -> int:

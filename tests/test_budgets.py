@@ -1,0 +1,235 @@
+"""What a session may spend and how fast it may ask: over jobs, hosts and restarts."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from model_sessions import SUBMIT, Sessions
+from openai_server import OpenAIServer, answer, garbage
+
+from trajmake.errors import BudgetSpentError, ConfigError
+from trajmake.llm import readiness
+from trajmake.llm.base import Completion, Usage
+from trajmake.llm.gateway import Gateway
+from trajmake.llm.litellm_provider import LiteLLMProvider
+from trajmake.llm.pace import Pace
+from trajmake.llm.spending import Spending, Spent
+from trajmake.settings import Settings
+
+TASK = [{"role": "user", "content": "Go on."}]
+
+
+def side_by_side(program: str, *arguments: str, count: int) -> list[str]:
+    """Run a program in ``count`` processes at once; gives what each printed."""
+    started = [
+        subprocess.Popen([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True)
+        for _ in range(count)
+    ]
+    printed = [process.communicate(timeout=120)[0] for process in started]
+    assert all(process.returncode == 0 for process in started)
+    return printed
+
+
+ADD = """
+import sys
+from pathlib import Path
+from trajmake.llm.spending import Spending
+for _ in range(40):
+    Spending(Path(sys.argv[1])).add(0.25)
+"""
+
+
+def test_no_completion_is_lost_or_counted_twice(tmp_path: Path) -> None:
+    """Four processes that add at once, and what another host has left."""
+    (tmp_path / "other-host.json").write_text(json.dumps({"usd": 2.5, "completions": 7, "unpriced": 1}))
+    side_by_side(ADD, str(tmp_path), count=4)
+    assert Spending(tmp_path).spent() == Spent(2.5 + 160 * 0.25, 167, 1)
+    with pytest.raises(BudgetSpentError, match=r"has spent 42\.50 of its 40 USD") as spent:
+        Spending(tmp_path, 40).check()
+    assert "limits.session_usd" in spent.value.hint
+    Spending(tmp_path, 43).check()
+    Spending(tmp_path, 0).check()
+
+
+def test_a_damaged_sum_is_no_small_one(tmp_path: Path) -> None:
+    """Spending on, because the file cannot be read, would be the user's loss."""
+    (tmp_path / "other-host.json").write_text('{"usd": 2.5, "compl')
+    with pytest.raises(ValueError):
+        Spending(tmp_path, 40).check()
+
+
+def test_nothing_is_asked_once_the_session_has_spent_its_money(tmp_path: Path) -> None:
+    """The check comes before the request; the answer that crosses the line is used and counted."""
+    with OpenAIServer(answer("x", usage=Usage(prompt_tokens=600_000))) as server:
+        spending = Spending(tmp_path / "spending", 1.0)
+        provider = LiteLLMProvider("openai/m", base_url=server.url)
+        door = Gateway(provider, tmp_path / "a", model_name="m", prices=(1.0, 1.0), spending=spending)
+        door.complete(TASK)
+        door.complete(TASK)
+        with pytest.raises(BudgetSpentError):
+            door.complete(TASK)
+        other = Gateway(provider, tmp_path / "b", model_name="m", prices=(1.0, 1.0), spending=spending)
+        with pytest.raises(BudgetSpentError):
+            other.check()
+        assert len(server.requests) == 2
+    again = Gateway(provider, tmp_path / "a", model_name="m", prices=(1.0, 1.0), spending=spending)
+    again.check()  # it has answers to go on with; perhaps they suffice
+    assert [again.complete(TASK).message["content"] for _ in range(2)] == ["x", "x"]
+    assert spending.spent() == Spent(1.2, 2, 0)
+
+
+def test_an_answer_without_tokens_has_no_price(tmp_path: Path) -> None:
+    """Unknown is never 0: it ends a run of a session that has a budget, once it is journalled."""
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi"}}
+    reply = {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
+    with OpenAIServer(garbage(json.dumps(reply).encode())) as server:
+        provider = LiteLLMProvider("openai/m", base_url=server.url)
+        free = Gateway(provider, tmp_path / "a", model_name="m", prices=(1.0, 1.0))
+        assert free.complete(TASK).cost is None
+        spending = Spending(tmp_path / "spending", 1.0)
+        held = Gateway(provider, tmp_path / "b", model_name="m", prices=(1.0, 1.0), spending=spending)
+        with pytest.raises(BudgetSpentError, match="no known price"):
+            held.complete(TASK)
+        own = Gateway(provider, tmp_path / "c", model_name="m", prices=(0.0, 0.0), spending=spending)
+        assert own.complete(TASK).cost == 0
+    assert spending.spent() == Spent(0.0, 2, 1) and (tmp_path / "b" / "0001.json").exists()
+    assert len(held.completions) == 1
+
+
+def settings(session_usd: float, **model: Any) -> Settings:
+    entry = {"model": "openai/not-in-any-table"} | model
+    return Settings.model_validate(
+        {"dataset": "x", "models": ["m", "gold"], "catalog": {"m": entry}, "limits": {"session_usd": session_usd}}
+    )
+
+
+def test_a_budget_needs_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said before the first job, for a model that neither the configuration nor litellm has a price of."""
+    with pytest.raises(ConfigError, match=r"price of m is unknown") as refused:
+        readiness.check(settings(1))
+    assert "`prices`" in refused.value.hint
+    assert readiness.check(settings(1, prices={"input": 0, "output": 0})) == []
+    assert readiness.check(settings(1, model="openai/gpt-5.2")) == []
+    assert readiness.check(settings(0)) == []
+    with pytest.raises(ConfigError):
+        readiness.check(settings(1, provider="scripted", replies="x"))
+    monkeypatch.delenv("SOME_KEY", raising=False)
+    assert "SOME_KEY" in readiness.check(settings(0, api_key_env="SOME_KEY"))[0]
+
+
+def test_eight_instances_share_one_budget_over_restarts(tmp_path: Path, store: Path) -> None:
+    """Exceeded by at most a completion per running instance, killed in the middle or not; with more it goes on."""
+    count, steps = 8, 6
+    sessions = Sessions.make(
+        tmp_path, store, count=count, provider="scripted", replies=str(tmp_path), prices={"input": 60, "output": 60}
+    )
+    turns = [{"commands": [f"echo {n}; sleep 0.2"]} for n in range(steps - 1)] + [{"commands": [SUBMIT]}]
+    for row in sessions.rows:
+        (tmp_path / f"{row['instance_id']}.yaml").write_text(yaml.safe_dump(turns))
+    sessions.configure(session="budget", limits={"session_usd": 1.0})
+    command = ["-j", str(count), "--until", "generate"]
+
+    def records() -> list[dict[str, Any]]:
+        return [sessions.record("budget", n) for n in range(count)]
+
+    process = subprocess.Popen(
+        sessions.project.command(*command),
+        cwd=sessions.project.root,
+        env=sessions.project.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while sessions.spent("budget").usd < 0.3:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    stopped = sessions.project.snakemake(*command)
+    spent = sessions.spent("budget")
+    assert "limits.session_usd" in stopped.stdout, stopped.stdout
+    entries = [json.loads(f.read_text()) for n in range(count) for f in sessions.journal("budget", n).glob("*.json")]
+    # A kill between the count and the journal loses an answer, and counts it all the same.
+    dearest = max(entry["cost"] for entry in entries)
+    assert 0 <= spent.completions - len(entries) <= count
+    assert 0 <= spent.usd - sum(entry["cost"] for entry in entries) + 1e-9 <= count * dearest
+    assert 1.0 <= spent.usd <= 1.0 + count * dearest
+    faults = [record["fault"] for record in records() if record["error"]]
+    assert faults and {(fault["reason"], fault["exit_code"]) for fault in faults} == {("budget_spent", 11)}
+    assert spent.completions < count * steps
+
+    sessions.configure(limits={"session_usd": 100.0})
+    done = sessions.project.snakemake(*command)
+    assert done.returncode == 0, done.stdout
+    assert [record["error"] for record in records()] == [None] * count
+    assert [record["metadata"]["details"]["steps"] for record in records()] == [steps] * count
+    assert sessions.spent("budget").completions - spent.completions == count * steps - len(entries)
+
+
+ASK = """
+import sys, time
+from pathlib import Path
+from trajmake.llm.pace import Pace
+pace = Pace("m", requests=float(sys.argv[2]), tokens=float(sys.argv[3]), folder=Path(sys.argv[1]))
+for _ in range(4):
+    pace.wait(100)
+    print(time.monotonic())
+    pace.settle(100, int(sys.argv[4]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("requests", "tokens", "used", "spacing", "settled"),
+    [("1200", "0", "100", 0.05, 0), ("0", "60000", "100", 0.1, 0), ("0", "120000", "300", 0.15, 2)],
+    ids=["requests", "tokens", "more-tokens-than-expected"],
+)
+def test_all_jobs_of_a_host_share_a_pace(
+    requests: str, tokens: str, used: str, spacing: float, settled: int, tmp_path: Path
+) -> None:
+    """Three processes together ask no faster than one may."""
+    printed = side_by_side(ASK, str(tmp_path / "pace"), requests, tokens, used, count=3)
+    times = sorted(float(line) for text in printed for line in text.split())
+    assert len(times) == 12 and times[-1] - times[0] >= 0.9 * (11 - settled) * spacing
+    assert (tmp_path / "pace").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_pace_without_limits_leaves_nothing(tmp_path: Path) -> None:
+    pace = Pace("m", folder=tmp_path / "pace")
+    assert pace.wait(10**9) == 0
+    pace.settle(10**9, 0)
+    assert not (tmp_path / "pace").exists()
+
+
+@pytest.mark.parametrize("left", ["", "{", '{"boot": "another", "times": [1e12, 1e12]}', '{"times": 3}', "[]"])
+def test_what_another_boot_or_a_dead_process_left_stops_nobody(left: str, tmp_path: Path) -> None:
+    pace = Pace("m", requests=60, folder=tmp_path / "pace")
+    pace.wait(1)
+    (file,) = (tmp_path / "pace").iterdir()
+    file.write_text(left)
+    assert pace.wait(1) == 0
+
+
+def test_the_gateway_keeps_the_pace(tmp_path: Path) -> None:
+    """Also for requests that fail, and with the tokens that the answers name."""
+    with OpenAIServer(answer("x", usage=Usage(prompt_tokens=900, completion_tokens=100))) as server:
+        provider = LiteLLMProvider("openai/m", base_url=server.url)
+        provider.complete(TASK, [])  # imports litellm
+        pace = Pace("m", tokens=120_000, folder=tmp_path / "pace")
+        door = Gateway(provider, tmp_path / "journal", model_name="m", pace=pace)
+        answers: list[Completion] = [door.complete(TASK) for _ in range(3)]
+        times = [request.at for request in server.requests[1:]]
+    assert [b - a >= 0.45 for a, b in itertools.pairwise(times)] == [True, True]
+    assert door.clock.elapsed() < sum(answer.latency for answer in answers) + 0.4
