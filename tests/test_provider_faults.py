@@ -8,7 +8,6 @@ import threading
 import time
 from pathlib import Path
 
-import pytest
 from model_sessions import KEY, SUBMIT, Sessions
 from openai_server import OpenAIServer, answer, fail, garbage, half
 from test_images_workflow import engine_or_skip

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from local_container import LocalContainer
 from model_sessions import SUBMIT
 from openai_server import OpenAIServer, answer_as, fail
 
+from trajmake import files
 from trajmake.agents.base import AgentLimits, Task, Trajectory
 from trajmake.agents.mini_swe_agent import PROMPT, MiniSweAgent, exit_codes
 from trajmake.errors import ProviderRefusedError
@@ -27,6 +29,7 @@ from trajmake.llm.replay import Replay
 from trajmake.llm.retry import Retry
 from trajmake.llm.scripted import ScriptedProvider
 from trajmake.outcomes import ExitStatus
+from trajmake.sessions import layout, renewals
 
 MADE_FOR = {"row_digest": "r", "model_digest": "m"}
 DEAD = fail(404, "gone")
@@ -220,6 +223,48 @@ def test_a_journal_is_gone_on_with_only_for_what_it_was_made_for(tmp_path: Path)
     assert [json.loads((tmp_path / f"ID.{n}" / "0001.json").read_text())["n"] for n in (1, 2, 3)] == [1, 2, 3]
     here.open(MADE_FOR | {"row_digest": "other"})
     assert not (tmp_path / "ID.4").exists()  # nothing was bought
+
+
+@pytest.mark.parametrize(
+    ("details", "forced", "over"),
+    [
+        ({"exit_status": "submitted"}, "{folder}/output.jsonl", True),
+        ({"exit_status": "submitted"}, "{folder}/metadata.json", True),
+        ({"exit_status": "submitted"}, "generate", True),
+        ({"exit_status": "submitted"}, "*", True),
+        ({"exit_status": "submitted"}, "grade", False),
+        ({"exit_status": None, "stuck": False}, "generate", False),
+        ({"exit_status": None, "stuck": True}, "generate", True),
+        (None, "generate", False),
+    ],
+    ids=["file", "its-metadata", "rule", "all", "another-rule", "fault", "stuck", "cut-short"],
+)
+def test_only_what_is_over_is_bought_again(
+    details: dict[str, Any] | None, forced: str, over: bool, tmp_path: Path
+) -> None:
+    """``--forcerun`` ends a trajectory, and a fault that a replay alone leads to; it goes on with the rest."""
+    folder = tmp_path / layout.INSTANCE.format(session="s", model="m", instance_id="i")
+    Journal(folder / "llm_completions" / "i").open(MADE_FOR)
+    if details is not None:
+        files.write_json(folder / "metadata.json", {"details": details})
+        files.write_json(folder / "output.jsonl", {})
+    order = partial(renewals.order, str(tmp_path), "s", runs=[("m", "i"), ("m", "other")])
+    order([forced.format(folder=folder)])
+    found = renewals.ordered(str(tmp_path), "s", "m", "i")
+    assert found == (journal.attempt(folder / "llm_completions" / "i")["id"] if over else "")
+    order([])
+    assert renewals.ordered(str(tmp_path), "s", "m", "i") == ""
+
+
+def test_a_run_is_stuck_when_its_replay_leads_to_its_fault(tmp_path: Path) -> None:
+    """Not while a request could still be made, nor after one was."""
+    run = Run(tmp_path, "echo 1", SUBMIT)
+    assert run.attempt(answers=1) is None and not run.door.stuck
+    door = Gateway(LiteLLMProvider("openai/m"), run.folder, model_name="openai/loopback-1", exit_codes=exit_codes)
+    assert not door.stuck
+    entry = Journal(run.folder).load()[0]
+    door.complete(entry["messages"], entry["tools"])
+    assert door.stuck
 
 
 def message(role: str, content: str, **more: str) -> dict[str, Any]:
