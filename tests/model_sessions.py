@@ -38,7 +38,8 @@ class Sessions:
         small_instances.write(rows, data / "instances.jsonl")
         project = Project.make(root / "project", data, store, models=["served"])
         sessions = cls(project, rows)
-        project.environ["LOOPBACK_KEY"] = KEY
+        # Byte code of the copied library: a session starts many processes.
+        project.environ |= {"LOOPBACK_KEY": KEY, "PYTHONDONTWRITEBYTECODE": ""}
         sessions.configure(
             {
                 "agent": "mini_swe_agent",

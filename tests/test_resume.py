@@ -13,7 +13,7 @@ from openai_server import OpenAIServer, answer_as
 
 from trajmake.llm.scripted import ScriptedProvider
 
-STEPS = ["sleep 1; echo 1 > value", "sleep 1; cat value; false", f"sleep 1; {SUBMIT}"]
+STEPS = ["sleep 0.6; echo 1 > value", "sleep 0.6; cat value; false", f"sleep 0.6; {SUBMIT}"]
 
 
 @pytest.fixture
