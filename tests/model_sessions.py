@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import yaml
 from project import Project
 
 from trajmake.llm.spending import Spending, Spent
+from trajmake.stages.generate import generate
 
 KEY = "sk-loopback-0123456789abcdef"
 SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
@@ -64,19 +66,39 @@ class Sessions:
     def journal(self, session: str, number: int = 0) -> Path:
         return self.folder(session, number) / "llm_completions" / self.rows[number]["instance_id"]
 
-    def generate(self, session: str, *options: str) -> Sequence[str]:
+    def command(self, session: str, *options: str) -> Sequence[str]:
         """The command that makes the first instance's trajectory."""
         target = (self.folder(session) / "output.jsonl").relative_to(self.project.root)
         return [str(target), "-j", "1", *options, "--config", f"session={session}"]
 
     def run(self, session: str, *options: str) -> subprocess.CompletedProcess[str]:
-        return self.project.snakemake(*self.generate(session, *options))
+        return self.project.snakemake(*self.command(session, *options))
+
+    def inside(self, session: str) -> None:
+        """The same job in this process, without Snakemake: litellm, which takes seconds to import, is here already."""
+        config = yaml.safe_load((self.project.root / "config/config.yaml").read_text()) | {"session": session}
+        folder = self.folder(session)
+        before = dict(os.environ)
+        os.environ |= self.project.environ
+        try:
+            with contextlib.chdir(self.project.root):
+                generate(
+                    config,
+                    model="served",
+                    instance_id=self.rows[0]["instance_id"],
+                    trajectory=str(folder / "output.jsonl"),
+                    metadata=str(folder / "metadata.json"),
+                    log=f"outputs/logs/{session}/served/inside.log",
+                )
+        finally:
+            os.environ.clear()
+            os.environ |= before
 
     def killed(self, session: str, step: int, *options: str, driver: bool) -> None:
         """Run the command, and ``kill -9`` the job, or it and its driver, once answer ``step`` is journalled."""
         started = time.time()
         process = subprocess.Popen(
-            self.project.command(*self.generate(session, *options)),
+            self.project.command(*self.command(session, *options)),
             cwd=self.project.root,
             env=self.project.environment(),
             stdin=subprocess.DEVNULL,
