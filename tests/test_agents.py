@@ -404,6 +404,7 @@ def test_table_of_agents(monkeypatch: pytest.MonkeyPatch) -> None:
         agents.make(model(agent="nobody"), instance())
     assert all(name in refused.value.hint for name in agents.AGENTS)
     assert [name for name in sorted(agents.AGENTS) if agents.needs_model(name)] == ["mini_swe_agent"]
+    assert all(agents.exit_codes(name) for name in agents.AGENTS if agents.needs_model(name))  # they can be resumed
     seen: dict[str, Instance] = {}
     for name, module in agents.AGENTS.items():
         monkeypatch.setattr(f"{module}.create", lambda settings, row, name=name: seen.update({name: row}))

@@ -213,6 +213,18 @@ def test_a_pace_without_limits_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "pace").exists()
 
 
+def test_a_pace_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
+    """Somebody else's link is not followed."""
+    pace = Pace("m", requests=60, folder=tmp_path / "pace")
+    pace.wait(1)
+    (file,) = (tmp_path / "pace").iterdir()
+    file.unlink()
+    file.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        pace.wait(1)
+    assert not (tmp_path / "elsewhere").exists()
+
+
 @pytest.mark.parametrize("left", ["", "{", '{"boot": "another", "times": [1e12, 1e12]}', '{"times": 3}', "[]"])
 def test_what_another_boot_or_a_dead_process_left_stops_nobody(left: str, tmp_path: Path) -> None:
     pace = Pace("m", requests=60, folder=tmp_path / "pace")

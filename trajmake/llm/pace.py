@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trajmake.errors import ConfigError
+
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -42,6 +44,9 @@ class Pace:
 
         A request starts when all tokens before it are paid off, so one that is larger than
         a minute's share can pass too.
+
+        Raises:
+            ConfigError: the file cannot be written.
         """
         if not self._requests and not self._tokens:
             return 0.0
@@ -61,8 +66,14 @@ class Pace:
 
     @contextmanager
     def _times(self) -> Iterator[list[float]]:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"The rate limits' file {self._file} cannot be written: {error.strerror}.",
+                "Remove it, or set no `requests_per_minute` and `tokens_per_minute`.",
+            ) from error
         with os.fdopen(handle, "r+") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             times = _parse(stream.read())
