@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,40 @@ def test_a_budget_needs_prices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "SOME_KEY" in readiness.check(settings(0, api_key_env="SOME_KEY"))[0]
 
 
+JOBS = """
+import os, sys
+from pathlib import Path
+import yaml
+from trajmake.stages.generate import generate
+config = yaml.safe_load(Path("config/config.yaml").read_text())
+for folder in map(Path, sys.argv[1:]):
+    if not os.fork():
+        instance_id = folder.name.removeprefix("instance_")
+        places = {"trajectory": f"{folder}/output.jsonl", "metadata": f"{folder}/metadata.json", "log": f"{folder}.log"}
+        generate(config, model="served", instance_id=instance_id, **places)
+        os._exit(0)
+for _ in sys.argv[1:]:
+    os.wait()
+"""
+
+
+def jobs(sessions: Sessions, numbers: Sequence[int]) -> subprocess.Popen[str]:
+    """The jobs of some instances, all at once, in processes of their own."""
+    folders = [sessions.folder("budget", n) for n in numbers]
+    for folder in folders:
+        (folder / "output.jsonl").unlink(missing_ok=True)  # as Snakemake does
+    return subprocess.Popen(
+        [sys.executable, "-c", JOBS, *map(str, folders)],
+        cwd=sessions.project.root,
+        env=sessions.project.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def test_eight_instances_share_one_budget_over_restarts(tmp_path: Path, store: Path) -> None:
     """Exceeded by at most a completion per running instance, killed in the middle or not; with more it goes on."""
     count, steps = 8, 6
@@ -137,30 +172,21 @@ def test_eight_instances_share_one_budget_over_restarts(tmp_path: Path, store: P
     for row in sessions.rows:
         (tmp_path / f"{row['instance_id']}.yaml").write_text(yaml.safe_dump(turns))
     sessions.configure(session="budget", limits={"session_usd": 1.0})
-    command = ["-j", str(count), "--until", "generate"]
 
     def records() -> list[dict[str, Any]]:
         return [sessions.record("budget", n) for n in range(count)]
 
-    process = subprocess.Popen(
-        sessions.project.command(*command),
-        cwd=sessions.project.root,
-        env=sessions.project.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    killed = jobs(sessions, range(count))
     deadline = time.monotonic() + 120
     while sessions.spent("budget").usd < 0.3:
-        assert process.poll() is None and time.monotonic() < deadline
+        assert killed.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
 
-    stopped = sessions.project.snakemake(*command)
+    said = jobs(sessions, range(count)).communicate(timeout=120)[1]
     spent = sessions.spent("budget")
-    assert "limits.session_usd" in stopped.stdout, stopped.stdout
+    assert "Hint: Raise `limits.session_usd`" in said, said
     entries = [json.loads(f.read_text()) for n in range(count) for f in sessions.journal("budget", n).glob("*.json")]
     # A kill between the count and the journal loses an answer, and counts it all the same.
     dearest = max(entry["cost"] for entry in entries)
@@ -172,8 +198,8 @@ def test_eight_instances_share_one_budget_over_restarts(tmp_path: Path, store: P
     assert spent.completions < count * steps
 
     sessions.configure(limits={"session_usd": 100.0})
-    done = sessions.project.snakemake(*command)
-    assert done.returncode == 0, done.stdout
+    stopped = [number for number, record in enumerate(records()) if record["error"]]
+    assert jobs(sessions, stopped).communicate(timeout=120)[1] == ""
     assert [record["error"] for record in records()] == [None] * count
     assert [record["metadata"]["details"]["steps"] for record in records()] == [steps] * count
     assert sessions.spent("budget").completions - spent.completions == count * steps - len(entries)
