@@ -11,10 +11,12 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import tempfile
 import threading
 import time
@@ -54,9 +56,12 @@ class Here:
     options: dict[str, str]
     count: int = 0
 
-    def start(self, name: str = "", limits: ContainerLimits = LIMITS) -> ShellContainer:
+    def start(
+        self, name: str = "", limits: ContainerLimits = LIMITS, mounts: dict[str, Path] | None = None
+    ) -> ShellContainer:
         self.count += 1
-        found = self.engine.start(self.image.id, name=name or f"{UNIQUE}/{self.count}", limits=limits)
+        name = name or f"{UNIQUE}/{self.count}"
+        found = self.engine.start(self.image.id, name=name, limits=limits, mounts=mounts)
         assert isinstance(found, ShellContainer)
         return found
 
@@ -775,3 +780,53 @@ def test_a_container_killed_from_outside_is_lost(here: Here) -> None:
         with pytest.raises(ContainerLostError, match=r"gone \(exit code"):
             container.run("sleep 10", timeout=20)
         assert within(10, lambda: not running(marker))
+
+
+# Folders of the host
+
+
+def test_lent_folders_are_read_only_and_sockets_in_them_answer(here: Here, tmp_path: Path) -> None:
+    """An agent's programs and its door to the model come into a container; nothing goes out by them."""
+    lent = tmp_path / "lent"
+    (lent / "bin").mkdir(parents=True)
+    (lent / "bin" / "hello").write_text("#!/bin/bash\necho hello from $0\n")
+    (lent / "bin" / "hello").chmod(0o755)
+    (tmp_path / "secret").write_text("not lent")
+    (lent / "out").symlink_to(tmp_path / "secret")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(lent / "door"))
+        listener.listen()
+        with here.start(mounts={"/opt/a b/lent": lent, "/srv": lent / "bin"}) as container:
+            assert ok(container, "'/opt/a b/lent/bin/hello'; /srv/hello") == (
+                "hello from /opt/a b/lent/bin/hello\nhello from /srv/hello"
+            )
+            for attempt in ("touch /srv/new", "rm /srv/hello", "chmod 777 /srv/hello", "> '/opt/a b/lent/bin/hello'"):
+                result = container.run(attempt, timeout=10)
+                assert result.exit_code != 0 and "Read-only file system" in result.text, attempt
+            assert container.run("mount -o remount,rw /srv || umount /srv", timeout=10).exit_code != 0
+            assert container.run("cat '/opt/a b/lent/out'", timeout=10).exit_code != 0
+            assert ok(container, "test -S '/opt/a b/lent/door' && echo there") == "there"
+            (lent / "later").write_text("made on the host afterwards")
+            assert ok(container, "cat '/opt/a b/lent/later'") == "made on the host afterwards"
+    assert sorted(path.name for path in lent.iterdir()) == ["bin", "door", "later", "out"]
+
+
+def test_a_link_of_the_image_leads_no_mount_out_of_it(here: Here, tmp_path: Path) -> None:
+    """An image's /opt may be a link; what is mounted below it is inside, and the host's folder stays as it was."""
+    outside = tmp_path / "outside"
+    lent = tmp_path / "lent"
+    outside.mkdir()
+    lent.mkdir()
+    (lent / "file").write_text("lent")
+    layer = images.tar_of(images.member("opt", kind=tarfile.SYMTYPE, link=str(outside)))
+    tarball = tmp_path / "linked.tar"
+    images.save(tarball, [images.base_layer(), layer], tags=[f"trajmake-test-nobash:{UNIQUE}"])
+    image = here.engine.load(tarball)
+    with here.engine.start(image.id, name=f"{UNIQUE}/linked", limits=LIMITS, mounts={"/opt/lent": lent}) as container:
+        assert ok(container, "cat /opt/lent/file") == "lent"
+    assert list(outside.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_a_fault(here: Here, tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailableError, match="nowhere"):
+        here.start(mounts={"/srv": tmp_path / "nowhere"})

@@ -195,6 +195,7 @@ class Engine(Protocol):
         name: str,
         labels: Mapping[str, str] | None = None,
         limits: ContainerLimits | None = None,
+        mounts: Mapping[str, Path] | None = None,
     ) -> Container:
         """Start a container and open its shell.
 
@@ -202,10 +203,12 @@ class Engine(Protocol):
             image_id: What :meth:`load` or :meth:`find` gave.
             name: Derived from the job; made safe for the engine by the engine.
             labels: ``trajmake.*`` keys by which a reaper finds it again.
+            mounts: Folders of the host by the absolute paths where the container sees
+                them, read-only. A unix socket in one can be connected to.
 
         Raises:
             ImageMissingError: no such image here.
-            EngineUnavailableError: the container cannot be started.
+            EngineUnavailableError: the container cannot be started (a folder is not there).
             EnvironmentBrokenError: the image has no bash.
         """
         ...

@@ -110,6 +110,7 @@ class DockerEngine:
         name: str,
         labels: Mapping[str, str] | None = None,
         limits: ContainerLimits | None = None,
+        mounts: Mapping[str, Path] | None = None,
     ) -> ShellContainer:
         """Start a container (see the protocol).
 
@@ -124,7 +125,7 @@ class DockerEngine:
         safe = _safe_name(name)
         with faults(f"Container {name}"):
             self._clear(safe, name)
-            created = self._create(image_id, safe, labels or {}, limits or ContainerLimits())
+            created = self._create(image_id, safe, labels or {}, limits or ContainerLimits(), mounts or {})
         body = _Body(self._api(), created, name)
         try:
             with faults(f"Container {name}"):
@@ -140,8 +141,10 @@ class DockerEngine:
             raise
         return ShellContainer(name, image_id, shell, body)
 
-    def _create(self, image_id: str, name: str, labels: Mapping[str, str], limits: ContainerLimits) -> str:
-        from docker.types import LogConfig
+    def _create(
+        self, image_id: str, name: str, labels: Mapping[str, str], limits: ContainerLimits, mounts: Mapping[str, Path]
+    ) -> str:
+        from docker.types import LogConfig, Mount
 
         api = self._api()
         memory = limits.memory_mb << 20
@@ -154,6 +157,7 @@ class DockerEngine:
             pids_limit=limits.pids or None,
             nano_cpus=int(limits.cpus * 1e9) or None,
             shm_size="1g",
+            mounts=[Mount(at, str(path.absolute()), type="bind", read_only=True) for at, path in mounts.items()],
             log_config=LogConfig(type="none", config={}),  # all output comes over the stream: no second copy on disk
         )
         config = api.create_container_config(

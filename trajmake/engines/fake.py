@@ -157,6 +157,7 @@ class FakeEngine:
         name: str,
         labels: Mapping[str, str] | None = None,
         limits: ContainerLimits | None = None,
+        mounts: Mapping[str, Path] | None = None,
     ) -> FakeContainer:
         """A container that answers as scripted."""
         if image_id not in self._images:

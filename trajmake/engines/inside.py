@@ -28,7 +28,8 @@ NO_BASH = 96
 SETUP_FAILED = 95
 
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 1, 2, 4, 8
-_MS_REMOUNT, _MS_BIND, _MS_REC = 32, 4096, 16384
+_MS_REMOUNT, _MS_BIND, _MS_MOVE, _MS_REC = 32, 4096, 8192, 16384
+_MS_NOATIME, _MS_NODIRATIME = 1024, 2048  # as statvfs gives them, too
 _MNT_DETACH = 2
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
 # The numbers of pivot_root and rt_sigaction.
@@ -69,6 +70,7 @@ def main(spec: dict[str, Any]) -> None:
     else:
         _mount("merged", "merged", None, _MS_BIND | _MS_REC)
     _dev()
+    _lend(spec["mounts"])
     _proc()
     _loopback_up()
     socket.sethostname(spec["hostname"])
@@ -77,6 +79,7 @@ def main(spec: dict[str, Any]) -> None:
     _check(_libc.syscall(pivot_root, b".", b"."), "pivot_root")
     _check(_libc.umount2(b".", _MNT_DETACH), "umount of the old root")
     os.chdir("/")
+    _place(spec["mounts"])
     _hosts(spec["hostname"])
     _limit(spec["rlimits"])
     _drop_privileges()
@@ -136,6 +139,27 @@ def _device(name: str) -> None:
         _mount(f"/dev/{name}", path, None, _MS_BIND)
     else:
         os.chmod(path, 0o666)  # mknod obeys the umask
+
+
+def _lend(mounts: list[dict[str, str]]) -> None:
+    """Bind folders of the host, read-only, to a place that is ours: an image's links could lead the way astray."""
+    for number, mount in enumerate(mounts):
+        place = f"merged/dev/.lent-{number}"
+        os.mkdir(place)
+        os.stat(mount["source"])  # names it where it is not there
+        _mount(mount["source"], place, None, _MS_BIND)
+        # Of its flags a user who is not root may take none away.
+        kept = os.statvfs(place).f_flag & (_MS_NOEXEC | _MS_NOATIME | _MS_NODIRATIME)
+        _mount("none", place, None, _MS_BIND | _MS_REMOUNT | _MS_RDONLY | _MS_NOSUID | _MS_NODEV | kept)
+
+
+def _place(mounts: list[dict[str, str]]) -> None:
+    """Move what was lent to where it is to be seen, now that every link ends inside."""
+    for number, mount in enumerate(mounts):
+        target = os.path.realpath(mount["target"])  # a link may lead to what is yet to be made
+        os.makedirs(target, exist_ok=True)
+        _mount(f"/dev/.lent-{number}", target, None, _MS_MOVE)
+        os.rmdir(f"/dev/.lent-{number}")
 
 
 def _real_folder(path: str) -> None:

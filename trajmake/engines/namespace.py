@@ -114,6 +114,7 @@ class NamespaceEngine:
         name: str,
         labels: Mapping[str, str] | None = None,
         limits: ContainerLimits | None = None,
+        mounts: Mapping[str, Path] | None = None,
     ) -> ShellContainer:
         """Start a container (see the protocol).
 
@@ -124,13 +125,15 @@ class NamespaceEngine:
             ClaimedError: a container of this name is running.
         """
         unshare = self._check()
+        lent = [{"source": str(path.absolute()), "target": at} for at, path in (mounts or {}).items()]
         in_use = self._images.use(image_id)
         try:
+            wanted = (image_id, name, labels or {}, limits or ContainerLimits(), lent, unshare, in_use)
             try:
-                return self._start(image_id, name, labels or {}, limits or ContainerLimits(), unshare, in_use, True)
+                return self._start(*wanted, overlay=True)
             except _OverlayRefusedError as error:
                 _log.warning("The kernel refuses an overlay (%s): copying the image for container %s.", error, name)
-                return self._start(image_id, name, labels or {}, limits or ContainerLimits(), unshare, in_use, False)
+                return self._start(*wanted, overlay=False)
         finally:
             os.close(in_use)  # the supervisor has its own
 
@@ -140,8 +143,10 @@ class NamespaceEngine:
         name: str,
         labels: Mapping[str, str],
         limits: ContainerLimits,
+        mounts: list[dict[str, str]],
         unshare: tuple[str, ...],
         in_use: int,
+        *,
         overlay: bool,
     ) -> ShellContainer:
         rootfs = self._images.folder(image_id) / "rootfs"
@@ -154,6 +159,7 @@ class NamespaceEngine:
                 "scratch": str(folder),
                 "rootfs": str(rootfs),
                 "overlay": overlay,
+                "mounts": mounts,
                 "userxattr": "--user" in unshare,
                 "hostname": HOSTNAME,
                 "join": [str(place / "cgroup.procs") for place in group.folders],

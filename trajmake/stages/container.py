@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from trajmake import engines
@@ -11,8 +12,16 @@ from trajmake.images import lifecycle
 from trajmake.settings import Settings
 
 
-def start(options: Settings, uri: str, *, stage: str, model: str, instance_id: str) -> tuple[Engine, Container]:
-    """Start a container of the image at ``uri``; give the engine too.
+def start(
+    options: Settings,
+    uri: str,
+    *,
+    stage: str,
+    model: str,
+    instance_id: str,
+    mounts: Mapping[str, Path] | None = None,
+) -> tuple[Engine, Container]:
+    """Start a container of the image at ``uri``, with ``mounts`` (see :meth:`Engine.start`); give the engine too.
 
     The name tells the run; a part of it stands for the output folder, so that two
     checkouts may run sessions of the same name on one daemon.
@@ -33,4 +42,4 @@ def start(options: Settings, uri: str, *, stage: str, model: str, instance_id: s
     }
     limits = ContainerLimits(**options.container.model_dump())
     name = f"{where}-{options.session}-{model}-{instance_id}-{stage}"
-    return engine, engine.start(image.id, name=name, labels=labels, limits=limits)
+    return engine, engine.start(image.id, name=name, labels=labels, limits=limits, mounts=mounts)
