@@ -20,6 +20,8 @@ from trajmake.errors import ConfigError
 from trajmake.llm.base import Completion, Usage
 
 EXHAUSTED = "The script has no further turn."
+SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
+"""In a command: the work is done (mini-swe-agent's word for it)."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,9 @@ class ScriptedProvider:
         turn = self._turn(index)
         message: dict[str, Any] = {"role": "assistant", "content": turn.thought}
         if turn.commands:
+            offered = {tool["function"]["name"] for tool in tools}
             message["tool_calls"] = [
-                {
-                    "id": f"call_{index + 1}_{number}",
-                    "type": "function",
-                    "function": {"name": "bash", "arguments": json.dumps({"command": command})},
-                }
+                {"id": f"call_{index + 1}_{number}", "type": "function", "function": _call(command, offered)}
                 for number, command in enumerate(turn.commands, 1)
             ]
         request = json.dumps([list(messages), list(tools)])
@@ -128,6 +127,14 @@ def _parse(path: Path, number: int, turn: Any) -> Turn:
         f"{path}: turn {number} is not a mapping of `thought` (text) and `commands` (list of texts).",
         "Quote what YAML could take for something else.",
     )
+
+
+def _call(command: str, offered: set[str]) -> dict[str, str]:
+    """A command in terms of the agent's tools: mini-swe-agent has ``bash``, OpenHands ``terminal`` and ``finish``."""
+    if SUBMIT in command and "finish" in offered:
+        return {"name": "finish", "arguments": json.dumps({"message": "Submitted."})}
+    name = "terminal" if "terminal" in offered else "bash"
+    return {"name": name, "arguments": json.dumps({"command": command})}
 
 
 def _tokens(text: str) -> int:
