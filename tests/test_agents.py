@@ -403,7 +403,7 @@ def test_table_of_agents(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="nobody") as refused:
         agents.make(model(agent="nobody"), instance())
     assert all(name in refused.value.hint for name in agents.AGENTS)
-    assert [name for name in sorted(agents.AGENTS) if agents.needs_model(name)] == ["mini_swe_agent"]
+    assert [name for name in sorted(agents.AGENTS) if agents.needs_model(name)] == ["mini_swe_agent", "openhands"]
     assert all(agents.exit_codes(name) for name in agents.AGENTS if agents.needs_model(name))  # they can be resumed
     seen: dict[str, Instance] = {}
     for name, module in agents.AGENTS.items():

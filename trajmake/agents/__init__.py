@@ -6,7 +6,7 @@ import dataclasses
 import importlib
 from typing import TYPE_CHECKING
 
-from trajmake.agents.base import Agent, AgentLimits, Task, Trajectory
+from trajmake.agents.base import Agent, AgentLimits, Mounting, Task, Trajectory
 from trajmake.datasets.instance import Instance
 from trajmake.errors import ConfigError
 
@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from trajmake.llm.replay import ExitCodes
     from trajmake.settings import ModelSettings
 
-__all__ = ["AGENTS", "Agent", "AgentLimits", "Task", "Trajectory", "exit_codes", "make", "needs_model"]
+__all__ = [
+    "AGENTS",
+    "Agent",
+    "AgentLimits",
+    "Mounting",
+    "Task",
+    "Trajectory",
+    "bundles",
+    "exit_codes",
+    "make",
+    "needs_model",
+]
 
 # Name in the configuration -> module with `create(model, instance) -> Agent`, and `exit_codes(message)` where it
 # asks a model (trajmake.llm.replay).
@@ -22,6 +33,7 @@ AGENTS = {
     "empty": "trajmake.agents.empty",
     "gold": "trajmake.agents.gold",
     "mini_swe_agent": "trajmake.agents.mini_swe_agent",
+    "openhands": "trajmake.agents.openhands",
     "scripted": "trajmake.agents.scripted",
 }
 _WITHOUT_MODEL = frozenset({"empty", "gold", "scripted"})
@@ -63,6 +75,19 @@ def needs_model(name: str) -> bool:
         ConfigError: unknown agent.
     """
     return _known(name) not in _WITHOUT_MODEL
+
+
+def bundles(name: str) -> list[str]:
+    """Names of the bundles that this agent brings into containers.
+
+    Raises:
+        ConfigError: unknown agent.
+    """
+    if _known(name) != "openhands":
+        return []
+    from trajmake.agents.openhands import bundle
+
+    return [bundle.name()]
 
 
 def _known(name: str) -> str:

@@ -5,12 +5,17 @@ Only the task reaches an agent: never the row, the gold patch, the tests or a ke
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from trajmake.engines.base import Container
 from trajmake.llm.base import LLM
 from trajmake.outcomes import ExitStatus
+
+if TYPE_CHECKING:
+    from trajmake.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -22,12 +27,15 @@ class Task:
         problem_statement: The issue's text, newlines restored.
         workdir: The repository's folder inside the container.
         env: Variables for every command (pagers off, the image's environment).
+        events: File on the host for the agent's own record, written as it goes, so that it
+            outlives a crash; begun anew. None: no such record.
     """
 
     instance_id: str
     problem_statement: str
     workdir: str
     env: dict[str, str] = field(default_factory=dict)
+    events: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,19 @@ class Trajectory:
     message: str = ""
     native: dict[str, Any] | None = None
     details: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Mounting(Protocol):
+    """What an agent is besides that brings its own programs into the container."""
+
+    def mounts(self, options: Settings) -> Mapping[str, Path]:
+        """Folders that the container must see, by their paths in it (see :meth:`Engine.start`).
+
+        Raises:
+            EnvironmentBrokenError: they cannot be had.
+        """
+        ...
 
 
 class Agent(Protocol):

@@ -28,9 +28,9 @@ class History:
         args = {"content": text, "image_urls": None, "wait_for_response": False}
         return self._action(source, text, "message", args, at)
 
-    def run(self, command: str, thought: str = "", *, at: float | None = None) -> int:
-        """A command that the agent gave."""
-        args = {"command": command, "thought": thought, "is_input": False, "hidden": False}
+    def run(self, command: str, thought: str = "", *, is_input: bool = False, at: float | None = None) -> int:
+        """A command that the agent gave, or its input to one that still runs."""
+        args = {"command": command, "thought": thought, "is_input": is_input, "hidden": False}
         return self._action("agent", f"Running command: {command}", "run", args, at)
 
     def ran(
@@ -54,6 +54,17 @@ class History:
         """The agent says that it is done."""
         args = {"final_thought": text, "outputs": {}, "thought": ""}
         return self._action("agent", text, "finish", args, at)
+
+    def act(self, action: str, args: dict[str, Any], text: str, *, at: float | None = None) -> int:
+        """Any other action of the agent (``edit``, ``read``, ``think``, ...)."""
+        return self._action("agent", text, action, args, at)
+
+    def observe(
+        self, cause: int | None, observation: str, content: str, extras: dict[str, Any], *, at: float | None = None
+    ) -> int:
+        """What any other action led to; None where it cannot be told which."""
+        event = {"cause": cause, "observation": observation, "content": content, "extras": extras}
+        return self._add("agent" if cause is not None else "environment", content[:200], event, at)
 
     def stop(self, reason: str, *, at: float | None = None) -> int:
         """A limit ended the run."""

@@ -18,10 +18,12 @@ CALIBRATION = RESULTS + "/calibration.csv"
 LOGS = "logs/{session}"
 STATUS = "progress/{session}/{model}_{instance_id}.status"
 IMAGES = "images"
+BUNDLES = "bundles"  # what agents bring into containers
 INDEX = "index"  # of datasets: trajmake.datasets.index
 BENCHMARKS = "benchmarks/{session}"
 FAULTS = INSTANCE + "/faults/{stage}.jsonl"  # beside the trajectory, so that both are moved and restored together
 IMAGE_FAULTS = "images/faults/{image}.{stage}.jsonl"
+BUNDLE_FAULTS = "bundles/faults/{bundle}.{stage}.jsonl"
 LOCK = "results/{session}/.driver.lock"
 CLAIM = INSTANCE + "/.claim"
 JOURNAL = INSTANCE + "/llm_completions/{instance_id}"
@@ -91,6 +93,6 @@ def one_of(names: Iterable[str]) -> str:
 
 
 def fault_file(stage: str, **subject: str) -> str:
-    """Path of the fault file of a stage and its subject (an instance and model, or an image)."""
-    pattern = FAULTS if "instance_id" in subject else IMAGE_FAULTS
+    """Path of the fault file of a stage and its subject (an instance and model, an image, or a bundle)."""
+    pattern = FAULTS if "instance_id" in subject else BUNDLE_FAULTS if "bundle" in subject else IMAGE_FAULTS
     return pattern.format(stage=stage, **subject)

@@ -102,6 +102,18 @@ class EvaluationSettings(Section):
     )
 
 
+class OpenHandsSettings(Section):
+    """The agent `openhands`: a bundle of Python and its SDK is built once and mounted into the containers."""
+
+    bundles: str = Field(
+        "",
+        description="Folder of the bundles, which checkouts may share; `bundles` in `output_dir` when empty.",
+    )
+    python: str = Field(
+        "", description="Python 3.12 or 3.13 for the bundle; looked for on PATH, in pyenv and by uv when empty."
+    )
+
+
 class Prices(Section):
     """US dollars per million tokens."""
 
@@ -113,7 +125,9 @@ class ModelSettings(Section):
     """One model: who acts and which model answers. A change repeats this model's runs, no other's."""
 
     display_name: str = Field("", description="Name in reports; the key when empty.")
-    agent: str = Field("mini_swe_agent", description="Who acts: `mini_swe_agent`, `scripted`, `gold` or `empty`.")
+    agent: str = Field(
+        "mini_swe_agent", description="Who acts: `mini_swe_agent`, `openhands`, `scripted`, `gold` or `empty`."
+    )
     provider: Literal["litellm", "scripted"] = Field(
         "litellm", description="Who answers: a provider through litellm, or replies from files."
     )
@@ -155,7 +169,7 @@ class ModelSettings(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> ModelSettings:
-        if self.agent == "mini_swe_agent" and self.provider == "litellm" and not self.model:
+        if self.agent in ("mini_swe_agent", "openhands") and self.provider == "litellm" and not self.model:
             raise ValueError("needs `model`, the provider string (e.g. openai/gpt-5.2)")
         if self.provider == "scripted" and not self.replies:
             raise ValueError("needs `replies`, the folder with the scripted answers")
@@ -193,6 +207,9 @@ class Settings(Section):
         description="Run only instances that are valid by `calibration.csv`, which `snakemake calibrate` writes.",
     )
     images: ImageSettings = Field(default_factory=ImageSettings, description="Where images wait and how long.")
+    openhands: OpenHandsSettings = Field(
+        default_factory=OpenHandsSettings, description="What the agent `openhands` needs."
+    )
     catalog: dict[str, ModelSettings] = Field(..., description="The models one can choose from.")
 
     @field_validator("session", mode="before")

@@ -98,13 +98,21 @@ class Job:
         if door:
             door.check()
         agent = agents.make(self.entry, instance)
-        names = {"model": self.model, "instance_id": self.instance_id}
-        engine, started = start(self.options, uri, stage="generate", **names)
+        mounts = agent.mounts(self.options) if isinstance(agent, agents.Mounting) else {}
+        engine, started = start(
+            self.options, uri, stage="generate", model=self.model, instance_id=self.instance_id, mounts=mounts
+        )
         with started as container:
             workdir, warnings = workspace.find_repository(container, instance.repo_path)
             hidden = workspace.hide_history(container, workdir)
             tree = patch.start(container, workdir)
-            task = Task(instance.instance_id, instance.problem_statement, workdir, workspace.environment(container))
+            task = Task(
+                instance_id=instance.instance_id,
+                problem_statement=instance.problem_statement,
+                workdir=workdir,
+                env=workspace.environment(container),
+                events=self.trajectory.parent / f"{self.instance_id}.events.jsonl",
+            )
             done = agent.solve(task, container, door, self._limits())
             diff = patch.extract(container, workdir, tree)
         where = {"engine": engine.version(), "image_id": started.image_id, "history": hidden, "warnings": warnings}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trajmake import files, settings
+from trajmake import agents, files, settings
 from trajmake.datasets import Dataset
 from trajmake.reports import swebench, tables, texts
 from trajmake.settings import ModelSettings
@@ -68,5 +68,5 @@ def verify(*, faults: str, complete: str, log: str) -> None:
 
 
 def _configuration(entry: ModelSettings) -> str:
-    who = entry.model or entry.provider if entry.agent == "mini_swe_agent" else ""
+    who = entry.model or entry.provider if agents.needs_model(entry.agent) else ""
     return ", ".join(part for part in (entry.agent, who) if part)

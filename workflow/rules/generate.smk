@@ -1,7 +1,7 @@
 # Trajectories: the dear stage. Repeated only for its row, its model's settings,
 # a fault of its own, or --forcerun.
 #
-# in:  images/{image}.loaded.json, the row's digest, the model's digest
+# in:  images/{image}.loaded.json, the agent's bundle, the row's digest, the model's digest
 # out: trajectories/{session}/{model}/instance_{instance_id}/{output.jsonl,metadata.json}
 
 
@@ -21,6 +21,7 @@ rule generate:
     input:
         gate=open_gate,
         image=loaded_image,
+        bundle=agent_bundle,
     output:
         trajectory=f"{INSTANCE}/output.jsonl",
         metadata=f"{INSTANCE}/metadata.json",

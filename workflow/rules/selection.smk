@@ -1,4 +1,5 @@
-# Which instances are run, and which are calibrated: input functions beside common.smk's.
+# Which instances are run, which are calibrated, what agents bring along: input functions beside common.smk's.
+from trajmake import agents
 
 
 def only_calibrated(wildcards):
@@ -16,3 +17,10 @@ def selection_digest(wildcards):
 
 def calibrating(model, pattern):
     return expand(pattern, model=model, instance_id=PLAN.candidates, allow_missing=True)
+
+
+def agent_bundle(wildcards):
+    """The record of the agent's bundle, for a run that is going to be."""
+    due = PLAN.due(wildcards.model, wildcards.instance_id)
+    names = agents.bundles(SETTINGS.catalog[wildcards.model].agent) if due else []
+    return expand(f"{OUT}/{layout.BUNDLES}/{{bundle}}.json", bundle=names)

@@ -1,0 +1,25 @@
+# What agents bring into containers, built once for all sessions.
+#
+# in:  trajmake/agents/openhands/requirements.txt (the bundle's name is its digest)
+# out: bundles/{bundle}.json; the bundle itself lies in `openhands.bundles`
+
+
+rule build_bundle:
+    """Put an interpreter and the agent's packages into a folder that runs in any container."""
+    output:
+        record=f"{OUT}/{layout.BUNDLES}/{{bundle}}.json",
+    log:
+        f"{OUT}/logs/bundles/{{bundle}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/bundles/{{bundle}}.tsv"
+    wildcard_constraints:
+        bundle=r"openhands-[0-9a-f]+",
+    priority: 30
+    conda:
+        "../../environment.yml"
+    params:
+        faults=faults_of("build_bundle"),
+    message:
+        "Building {wildcards.bundle}"
+    script:
+        "../scripts/build_bundle.py"

@@ -1,0 +1,9 @@
+"""Adapter of rule build_bundle."""
+
+from trajmake.stages.bundle import build_bundle
+
+build_bundle(
+    snakemake.config,
+    record=snakemake.output.record,
+    log=snakemake.log[0],
+)
