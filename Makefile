@@ -10,6 +10,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-versio
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ENV := .venv/.installed
+BUNDLE := trajmake/agents/openhands
 JOBS ?= 4
 OUTPUT ?= outputs
 REPORT := $(OUTPUT)/results/demo/report.html
@@ -94,10 +95,13 @@ format: $(ENV) ## put the sources into their house style
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-lock: $(ENV) ## resolve requirements.lock anew from pyproject.toml
+lock: $(ENV) ## resolve all locked requirements anew
 	$(COMPILE) --extra dev --upgrade -o requirements.lock pyproject.toml
 	echo 'swebench==5.0.2' | $(COMPILE) --no-annotate --upgrade -o tests/requirements-swebench.txt -
 	echo 'swebench==4.1.0' | $(COMPILE) --no-annotate --no-deps -o tests/requirements-swebench4.txt -
+	$(BIN)/uv pip compile --quiet --no-config --python-platform linux --python-version 3.12 --generate-hashes --upgrade \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --override $(BUNDLE)/unneeded.txt \
+	  -o $(BUNDLE)/requirements.txt $(BUNDLE)/requirements.in
 
 bench-dataset: $(ENV) ## measure what a dataset of 20,000 rows and 2 GB adds to a dry run
 	$(RUN) $(BIN)/python bench/dataset_index.py
