@@ -298,7 +298,7 @@ def test_an_agent_that_ends_its_own_process_gave_up(here: Here, tmp_path: Path) 
 def test_the_same_answers_lead_to_the_same_requests(here: Here, tmp_path: Path) -> None:
     """A journal can be replayed: nothing in a request depends on time, chance or the run."""
     turns = (
-        ["ls; cat calc.py", "seq 30000"],
+        ["ls; cat calc.py", "seq 8000"],
         [f"{FIX} && cat <<'EOF'\nhello\nEOF"],
         ["git diff; git status"],
         [SUBMIT],
