@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,23 @@ def finished(tmp_path_factory, demo_data, store) -> Project:
     assert done.returncode == 0, done.stdout
     (project.root / "run.log").write_text(done.stdout)
     return project
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the bundles, with the bundle built; the tests skip where there is no interpreter for it."""
+    from trajmake.agents.openhands import bundle
+    from trajmake.errors import EnvironmentBrokenError
+
+    try:
+        bundle.interpreter()
+    except EnvironmentBrokenError as error:
+        pytest.skip(error.message)
+    place = os.environ.get("TRAJMAKE_TEST_BUNDLES") or tmp_path_factory.mktemp("bundles")
+    try:
+        bundle.build(Path(place))
+    except EnvironmentBrokenError as error:
+        if "cannot be installed" not in error.message:
+            raise
+        pytest.skip(f"no package index: {error.message[-200:]}")
+    return Path(place)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import http.client
 import json
-import os
 import secrets
 import socket
 import time
@@ -26,7 +25,8 @@ from project import Project
 
 from trajmake import settings, workspace
 from trajmake.agents.base import AgentLimits, Task, Trajectory
-from trajmake.agents.openhands import LENT, Conversation, OpenHands, bundle, exit_codes
+from trajmake.agents.openhands import LENT, OpenHands, bundle, exit_codes
+from trajmake.agents.openhands.ending import limit_of
 from trajmake.engines import choose, select
 from trajmake.engines.base import ContainerLimits, Engine
 from trajmake.errors import (
@@ -37,11 +37,11 @@ from trajmake.errors import (
     ProviderDownError,
 )
 from trajmake.llm.base import Completion, Usage
-from trajmake.llm.errors import ContextExceeded
+from trajmake.llm.errors import ContextExceeded, LimitReached
 from trajmake.llm.gateway import Gateway, Retry
 from trajmake.llm.litellm_provider import LiteLLMProvider
 from trajmake.llm.scripted import ScriptedProvider
-from trajmake.llm.server import GatewayServer, RunEnded
+from trajmake.llm.server import GatewayServer
 from trajmake.outcomes import ExitStatus
 
 UNIQUE = secrets.token_hex(6)
@@ -52,23 +52,6 @@ REPOSITORY = """
 cd /repo && git init -q -b main . && printf 'def add(a, b):\\n    return a - b\\n' > calc.py &&
 git add -A && git -c user.name=t -c user.email=t@example.org commit -qm base
 """
-
-
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the bundles, with the bundle built; the tests skip where there is no interpreter for it."""
-    try:
-        bundle.interpreter()
-    except EnvironmentBrokenError as error:
-        pytest.skip(error.message)
-    place = os.environ.get("TRAJMAKE_TEST_BUNDLES") or tmp_path_factory.mktemp("bundles")
-    try:
-        bundle.build(Path(place))
-    except EnvironmentBrokenError as error:
-        if "cannot be installed" not in error.message:
-            raise
-        pytest.skip(f"no package index: {error.message[-200:]}")
-    return Path(place)
 
 
 @dataclasses.dataclass
@@ -424,29 +407,15 @@ def test_the_first_error_ends_the_run_and_the_agent_learns_nothing_of_it(tmp_pat
 def test_a_context_that_is_exceeded_and_a_limit(tmp_path: Path) -> None:
     path = tmp_path / "s"
     model = Model(ContextExceeded("too long"))
-    room = [None]
-
-    def admit() -> None:
-        if not room:
-            raise RunEnded("enough")
-
-    with GatewayServer(model, path, model="m", admit=admit) as server:
+    with GatewayServer(model, path, model="m") as server:
         status, said = ask(path, HELLO)
         assert status == 400 and json.loads(said)["error"]["code"] == "context_length_exceeded"
         model.reply = ANSWER
         assert ask(path, HELLO)[0] == 200
-        room.clear()
-        assert ask(path, HELLO)[0] == 400 and server.error is None and len(model.completions) == 1
-
-
-def test_dollars_are_counted_at_the_door(tmp_path: Path) -> None:
-    """Whatever in the container asks: at most one completion goes beyond the limit."""
-    model = Model(dataclasses.replace(ANSWER, cost=0.3))
-    task = Task("calc-1", "", "/repo", events=tmp_path / "events.jsonl")
-    run = Conversation(model, AgentLimits(cost_usd=0.5), task)
-    with GatewayServer(model, tmp_path / "s", model="m", admit=run.admit) as server:
-        assert [ask(tmp_path / "s", HELLO)[0] for _ in range(3)] == [200, 200, 400]
-    assert server.error is None and run.limit is not None and run.limit.status is ExitStatus.COST_LIMIT
+        model.reply = LimitReached(ExitStatus.COST_LIMIT, "enough")
+        assert ask(path, HELLO)[0] == 400 and len(model.completions) == 1
+    reached = limit_of(server.error)
+    assert reached and (reached.status, reached.message) == (ExitStatus.COST_LIMIT, "enough")
 
 
 def test_requests_at_once_take_turns(tmp_path: Path) -> None:

@@ -29,10 +29,6 @@ LARGEST = 64 << 20
 _OVER = "This run has ended: no further requests are answered."
 
 
-class RunEnded(Exception):
-    """Raised by ``admit``: a limit is reached, no further request is to be made."""
-
-
 class GatewayServer:
     """Serves while the block runs.
 
@@ -40,7 +36,6 @@ class GatewayServer:
         llm: Answers; used by one thread at a time.
         socket: Path of the unix socket (at most 107 bytes); made on entry, removed at the end.
         model: Name given out at ``/v1/models``.
-        admit: Called before each completion; may raise :class:`RunEnded`.
         posts: Further paths: each is given the JSON value that is posted there.
 
     Attributes:
@@ -54,14 +49,12 @@ class GatewayServer:
         socket: Path,
         *,
         model: str,
-        admit: Callable[[], None] = lambda: None,
         posts: Mapping[str, Callable[[Any], None]] | None = None,
     ) -> None:
         self.error: Exception | None = None
         self.requests = 0
         self.model = model
         self._llm = llm
-        self._admit = admit
         self._posts = dict(posts or {})
         self._socket = socket
         self._turn = threading.Lock()
@@ -96,12 +89,9 @@ class GatewayServer:
                 return 400, problem(_OVER)
             self.requests += 1
             try:
-                self._admit()
                 return 200, self._llm.complete(messages, tools)
             except ContextExceeded as error:
                 return 400, problem(f"context_length_exceeded: {error}", "context_length_exceeded")
-            except RunEnded:
-                self._over = True
             except Exception as error:  # noqa: BLE001 - raised again by the job, whatever it is
                 logger.debug("the run ends: %s", error)
                 self.error, self._over = error, True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 import shlex
 import tempfile
@@ -21,14 +20,14 @@ from typing import Any
 from trajmake import files
 from trajmake.agents.base import Agent, AgentLimits, Task, Trajectory
 from trajmake.agents.openhands import bundle, inside
-from trajmake.agents.openhands.ending import Ending, ending, limit_of
+from trajmake.agents.openhands.ending import ending, limit_of
 from trajmake.agents.openhands.events import text_of, to_history
 from trajmake.datasets.instance import Instance
 from trajmake.engines.base import Container
 from trajmake.errors import ConfigError
 from trajmake.llm.base import LLM
 from trajmake.llm.redaction import clean
-from trajmake.llm.server import GatewayServer, RunEnded
+from trajmake.llm.server import GatewayServer
 from trajmake.outcomes import ExitStatus
 from trajmake.settings import ModelSettings, Settings
 
@@ -39,6 +38,7 @@ LENT = "/opt/trajmake-task"
 TOOLS = ("terminal", "file_editor", "task_tracker", "finish", "think")
 REMINDERS = 3
 _DAY = 86_400.0  # an engine wants some timeout, also where there is no limit
+_GRACE = 1800.0  # seconds for a provider in trouble, beyond the run's own time
 _MANY = 1_000_000  # steps, where there is no limit
 _KEEP = 64 * 1024  # bytes of what the program prints: errors, which are for the log
 _MOST = 256 << 20  # bytes of events that are kept: the sender is a container
@@ -97,18 +97,18 @@ class OpenHands:
         if llm is None:
             raise ConfigError("The agent `openhands` needs a model.")
         instruction = self._instruction(task)
-        run = Conversation(llm, limits, task)
+        run = Conversation(task)
         folder = Path(self._folder.name)
         folder.chmod(0o711)  # the container's root may be somebody else here
         with self._folder:
             (folder / "inside.py").write_bytes(Path(inside.__file__).read_bytes())
             (folder / "task.json").write_text(json.dumps(self._job(task, limits, instruction)), encoding="utf-8")
             posts = {"/events": run.keep, "/ended": run.end}
-            with GatewayServer(llm, folder / "model.sock", model=self._model, admit=run.admit, posts=posts) as server:
-                result = container.run(
-                    _START, timeout=limits.seconds or _DAY, cwd=task.workdir, env=task.env, keep=_KEEP
-                )
-        reached = run.limit or limit_of(server.error)
+            with GatewayServer(llm, folder / "model.sock", model=self._model, posts=posts) as server:
+                # The gateway holds the limits. It cannot end what asks it nothing; a replay and waits are on top.
+                longest = 2 * limits.seconds + _GRACE if limits.seconds else _DAY
+                result = container.run(_START, timeout=longest, cwd=task.workdir, env=task.env, keep=_KEEP)
+        reached = limit_of(server.error)
         if server.error is not None and reached is None:
             raise server.error
         done = reached or ending(result, run.ended, limits, answered=bool(llm.completions))
@@ -160,28 +160,13 @@ class OpenHands:
 class Conversation:
     """What is known on this side of one conversation."""
 
-    def __init__(self, llm: LLM, limits: AgentLimits, task: Task) -> None:
+    def __init__(self, task: Task) -> None:
         self.events: list[tuple[float, dict[str, Any]]] = []
         self.ended: dict[str, Any] = {}
-        self.limit: Ending | None = None
-        self._llm = llm
-        self._limits = limits
         self._record = task.events
         self._room = _MOST
         if self._record:
             self._record.unlink(missing_ok=True)
-
-    def admit(self) -> None:
-        """Refuse a completion beyond a limit, whatever the SDK thinks of it."""
-        spent = math.fsum(answer.cost or 0.0 for answer in self._llm.completions)
-        if 0 < self._limits.steps <= len(self._llm.completions):
-            message = f"The limit of {self._limits.steps} model calls was reached."
-            self.limit = Ending(ExitStatus.STEP_LIMIT, message)
-        elif 0 < self._limits.cost_usd <= spent:
-            message = f"The cost limit of {self._limits.cost_usd:g} USD was reached ({spent:.4f} USD)."
-            self.limit = Ending(ExitStatus.COST_LIMIT, message)
-        if self.limit:
-            raise RunEnded(self.limit.message)
 
     def keep(self, event: Any) -> None:
         """An event, as it comes."""
