@@ -7,11 +7,13 @@ must pass all of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
+
+Timeout = float | Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Container(Protocol):
         self,
         command: str,
         *,
-        timeout: float,
+        timeout: Timeout,
         cwd: str = "/",
         env: Mapping[str, str] | None = None,
         log: Path | None = None,
@@ -94,7 +96,8 @@ class Container(Protocol):
 
         Args:
             command: Any length, any bytes that UTF-8 can hold.
-            timeout: Seconds; then the command and everything it started is killed.
+            timeout: Seconds, or what gives the seconds that are left; then the command and everything it
+                started is killed.
             cwd: Directory inside the container.
             env: Variables added to the container's.
             log: File on the host that receives the whole output, streamed.

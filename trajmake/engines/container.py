@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from trajmake.engines.base import ContainerFacts, Result
+from trajmake.engines.base import ContainerFacts, Result, Timeout
 from trajmake.engines.shell import Shell
 from trajmake.errors import ContainerLostError
 
@@ -46,7 +46,7 @@ class ShellContainer:
         self,
         command: str,
         *,
-        timeout: float,
+        timeout: Timeout,
         cwd: str = "/",
         env: Mapping[str, str] | None = None,
         log: Path | None = None,

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from trajmake.engines.base import ContainerFacts, ContainerLimits, Image, Result
+from trajmake.engines.base import ContainerFacts, ContainerLimits, Image, Result, Timeout
 from trajmake.errors import ContainerLostError, ImageBrokenError, ImageMissingError
 
 Reply = Callable[[str], Result]
@@ -45,7 +45,7 @@ class FakeContainer:
         self,
         command: str,
         *,
-        timeout: float,
+        timeout: Timeout,
         cwd: str = "/",
         env: Mapping[str, str] | None = None,
         log: Path | None = None,

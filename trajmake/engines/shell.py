@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trajmake.engines.base import Result
+from trajmake.engines.base import Result, Timeout
 from trajmake.engines.bootstrap import OUTPUT_LIMIT_KIB, program, request
 from trajmake.engines.stream import Channel, EndOfStream, FrameReader, Output
 from trajmake.errors import ContainerLostError, DiskFullError, EnvironmentBrokenError, TrajmakeError
@@ -87,7 +87,7 @@ class Shell:
         self,
         command: str,
         *,
-        timeout: float,
+        timeout: Timeout,
         cwd: str = "/",
         env: Mapping[str, str] | None = None,
         log: Path | None = None,
@@ -110,7 +110,7 @@ class Shell:
         nonce = _nonce()
         if self._ask(nonce, "tm_run", nonce, cwd, command, script, *variables)[1] == "full":
             raise self._full("the output of a command")
-        end = self._await_exit(nonce, start + timeout)
+        end = self._await_exit(nonce, timeout if callable(timeout) else lambda: start + timeout - time.monotonic())
         seconds = time.monotonic() - start
         with Output(nonce, log, keep) as output:
             if end.reported:
@@ -160,12 +160,12 @@ class Shell:
         """Close the stream; the container ends by itself then."""
         self._channel.close()
 
-    def _await_exit(self, nonce: str, deadline: float) -> _End:
+    def _await_exit(self, nonce: str, left: Callable[[], float]) -> _End:
         while True:
-            words = self._next(nonce, min(_POLL, deadline - time.monotonic()))
+            words = self._next(nonce, min(_POLL, left()))
             if words is not None and words[1] in ("exit", "dead"):
                 return _ended(words)
-            if time.monotonic() < deadline:
+            if left() > 0:
                 self._send(request("tm_poll", nonce))
                 continue
             self._send(request("tm_kill", nonce))  # spares process 1; comes too late if the command has just ended

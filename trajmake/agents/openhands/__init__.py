@@ -6,6 +6,7 @@ read-only, with the program and the task; events come back by the same socket.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
@@ -26,6 +27,7 @@ from trajmake.datasets.instance import Instance
 from trajmake.engines.base import Container
 from trajmake.errors import ConfigError
 from trajmake.llm.base import LLM
+from trajmake.llm.clock import Clock
 from trajmake.llm.redaction import clean
 from trajmake.llm.server import GatewayServer
 from trajmake.outcomes import ExitStatus
@@ -38,7 +40,7 @@ LENT = "/opt/trajmake-task"
 TOOLS = ("terminal", "file_editor", "task_tracker", "finish", "think")
 REMINDERS = 3
 _DAY = 86_400.0  # an engine wants some timeout, also where there is no limit
-_GRACE = 1800.0  # seconds for a provider in trouble, beyond the run's own time
+_GRACE = 1800.0  # seconds for a replay and a provider in trouble, beyond the run's own time
 _MANY = 1_000_000  # steps, where there is no limit
 _KEEP = 64 * 1024  # bytes of what the program prints: errors, which are for the log
 _MOST = 256 << 20  # bytes of events that are kept: the sender is a container
@@ -105,9 +107,8 @@ class OpenHands:
             (folder / "task.json").write_text(json.dumps(self._job(task, limits, instruction)), encoding="utf-8")
             posts = {"/events": run.keep, "/ended": run.end}
             with GatewayServer(llm, folder / "model.sock", model=self._model, posts=posts) as server:
-                # The gateway holds the limits. It cannot end what asks it nothing; a replay and waits are on top.
-                longest = 2 * limits.seconds + _GRACE if limits.seconds else _DAY
-                result = container.run(_START, timeout=longest, cwd=task.workdir, env=task.env, keep=_KEEP)
+                left = functools.partial(_left, llm.clock, limits, time.monotonic())
+                result = container.run(_START, timeout=left, cwd=task.workdir, env=task.env, keep=_KEEP)
         reached = limit_of(server.error)
         if server.error is not None and reached is None:
             raise server.error
@@ -194,6 +195,13 @@ def exit_codes(message: Mapping[str, Any]) -> list[int]:
     if _TIMED_OUT.search(text):
         return [-1]
     return [int(code) for code in _EXIT_CODE.findall(text)[-1:]]
+
+
+def _left(clock: Clock, limits: AgentLimits, started: float) -> float:
+    """Seconds that a run still has: by its own clock, and in case that stands for ever."""
+    if not limits.seconds:
+        return _DAY
+    return min(limits.seconds - clock.elapsed(), started + 2 * limits.seconds + _GRACE - time.monotonic())
 
 
 def read_prompt(path: Path) -> Prompt:
