@@ -1,6 +1,6 @@
 """A dataset's index: where each row is and what the plan needs of it, read once.
 
-One SQLite file per dataset, written whole or not at all. It holds of each row
+One SQLite file per dataset (:mod:`trajmake.indexes`). It holds of each row
 the place, the id, the digest, the image's URI, what makes it invalid, and the
 bytes' offset in the dataset; of a shape without offsets (CSV, XLSX, Parquet, a
 JSON array) the row itself. It is made anew when the dataset's files change
@@ -9,33 +9,27 @@ JSON array) the row itself. It is made anew when the dataset's files change
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import json
-import os
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from trajmake import indexes
 from trajmake.datasets import exports, fields, problems, reading, rows
-from trajmake.errors import DatasetError, DiskFullError
+from trajmake.errors import DatasetError
 from trajmake.grading.parsers import known
-from trajmake.sessions import layout, locks
+from trajmake.sessions import layout
 
 _LARGE = 256 << 20  # bytes of a dataset whose indexing takes seconds and is announced
-_PATIENCE = 3600.0  # seconds to wait for another process that indexes the same dataset
 _FROM_SWEBENCH = ("test_command", "test_output_parser", "image_storage_uri")
-_TABLES = """
-CREATE TABLE key (value TEXT);
-CREATE TABLE rows (number INTEGER PRIMARY KEY, place TEXT, instance_id TEXT, file TEXT, offset INTEGER, length INTEGER,
-                   digest TEXT, image_uri TEXT, added TEXT, problem TEXT, runnable INTEGER);
-CREATE TABLE contents (number INTEGER PRIMARY KEY, row BLOB);
-"""
+_TABLES = (
+    "CREATE TABLE rows (number INTEGER PRIMARY KEY, place TEXT, instance_id TEXT, file TEXT, offset INTEGER, "
+    "length INTEGER, digest TEXT, image_uri TEXT, added TEXT, problem TEXT, runnable INTEGER)",
+    "CREATE TABLE contents (number INTEGER PRIMARY KEY, row BLOB)",
+)
 _BY_ID = "CREATE INDEX by_id ON rows (instance_id, number)"
 _COLUMNS = "INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
@@ -48,79 +42,25 @@ def open_index(path: Path, folder: Path) -> sqlite3.Connection:
         DiskFullError: no room for the index.
         ClaimedError: another process has been indexing it for too long.
     """
-    target = folder / (hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16] + ".sqlite")
-    key = _key(path)
-    if found := _current(target, key):
-        return found
-    try:
-        with locks.claim(target.with_suffix(".lock"), patience=_PATIENCE):
-            if found := _current(target, key):
-                return found
-            _build(path, target, key)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(f"No space left while writing {target}.", "Free disk space, then run again.") from error
-        raise DatasetError(
-            f"The index of {path} cannot be made: {error}.", f"Make {folder} writable, or choose another `output_dir`."
-        ) from error
-    found = _current(target, key)
-    if found is None:
-        raise DatasetError(f"The index {target} of {path} cannot be read back.", "Remove it and run again.")
-    return found
+    return indexes.open_index(path, folder, lambda: _key(path), lambda index: _fill(index, path))
 
 
 def _key(path: Path) -> str:
     """What an index depends on: the files, the code that reads them, the tables it takes commands from."""
-    files = []
-    for file in reading.files_of(path):
-        stat = file.stat()
-        files.append([file.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino])
+    files = [indexes.state_of(file) for file in reading.files_of(path)]
     code = hashlib.sha256()
-    for module in [*sorted(Path(__file__).parent.glob("*.py")), Path(layout.__file__)]:
+    for module in [*sorted(Path(__file__).parent.glob("*.py")), Path(layout.__file__), Path(indexes.__file__)]:
         code.update(module.read_bytes())
     parts = [str(path.resolve()), files, code.hexdigest(), known(), exports.swebench_version()]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _current(target: Path, key: str) -> sqlite3.Connection | None:
-    if not target.exists():
-        return None
-    # Never written again under this name, so it needs no locks: they fail on some network file systems.
-    uri = f"file:{quote(str(target.resolve()))}?mode=ro&immutable=1"
-    try:
-        index = sqlite3.connect(uri, uri=True, check_same_thread=False)
-        if index.execute("SELECT value FROM key").fetchone() == (key,):
-            return index
-        index.close()
-    except sqlite3.DatabaseError:
-        pass  # not an index, or a damaged one: it is made again
-    return None
-
-
-def _build(path: Path, target: Path, key: str) -> None:
+def _fill(index: sqlite3.Connection, path: Path) -> None:
     size = sum(file.stat().st_size for file in reading.files_of(path))
     if size > _LARGE:
-        print(f"Indexing {path} ({size / 1e9:.1f} GB), once; the index is {target}.", file=sys.stderr)
-    handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
-    os.close(handle)
-    try:
-        with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as index:
-            _fill(index, path, key)
-        if _key(path) != key:
-            raise DatasetError(f"The dataset {path} changed while it was read.", "Run again when it is complete.")
-        _keep(Path(part), target)
-    except sqlite3.OperationalError as error:
-        if "full" not in str(error):
-            raise
-        raise DiskFullError(f"No space left while writing {target}.", "Free disk space, then run again.") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
-
-
-def _fill(index: sqlite3.Connection, path: Path, key: str) -> None:
-    # No journal: a file that was not finished is thrown away.
-    index.executescript(f"PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; {_TABLES} BEGIN;")
+        print(f"Indexing {path} ({size / 1e9:.1f} GB), once.", file=sys.stderr)
+    for table in _TABLES:
+        index.execute(table)
     for number, found in enumerate(reading.read(path), 1):
         index.execute(_COLUMNS, (number, found.place, *_facts(found)))
         if found.row is not None and found.span is None:
@@ -130,8 +70,6 @@ def _fill(index: sqlite3.Connection, path: Path, key: str) -> None:
         said = f"stands {len(places)} times: {', '.join(places[:-1])} and {places[-1]}"
         index.execute("UPDATE rows SET problem = ? WHERE instance_id = ?", (f"instance_id: {said}", identity))
         index.execute("UPDATE rows SET runnable = 0 WHERE instance_id = ? AND number > ?", (identity, numbers[0]))
-    index.execute("INSERT INTO key VALUES (?)", (key,))
-    index.execute("COMMIT")
 
 
 def _facts(found: reading.Found) -> tuple[Any, ...]:
@@ -190,12 +128,3 @@ def _has_name(identity: str) -> bool:
 
 def _sayable(text: str) -> str:
     return text.encode("utf-8", errors="backslashreplace").decode()
-
-
-def _keep(part: Path, target: Path) -> None:
-    with part.open("rb") as stream:
-        os.fsync(stream.fileno())
-    mask = os.umask(0)
-    os.umask(mask)
-    part.chmod(0o666 & ~mask)
-    os.replace(part, target)
