@@ -3,7 +3,8 @@
 ``SUCCESS`` means a trajectory that the model really produced, whatever its
 verdict; ``FAILED`` means that the machine failed (a fault, see
 :mod:`trajmake.errors`); ``TIMEOUT`` means that the instance's wall time ended
-the run.
+the run; ``MISSING`` means that a file of predictions has none for the instance:
+nobody's fault, no trajectory either, and it counts as not resolved.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class ExitStatus(StrEnum):
     TIME_LIMIT = "time_limit"
     CONTEXT_LIMIT = "context_limit"
     FORMAT_ERRORS = "format_errors"
+    NO_PREDICTION = "no_prediction"
 
 
 class Status(StrEnum):
@@ -31,8 +33,10 @@ class Status(StrEnum):
     SUCCESS = "SUCCESS"
     FAILED = "FAILED"
     TIMEOUT = "TIMEOUT"
+    MISSING = "MISSING"
 
 
 def status_of(exit_status: ExitStatus) -> Status:
     """Status of a run that ended with ``exit_status`` (never ``FAILED``)."""
-    return Status.TIMEOUT if exit_status is ExitStatus.TIME_LIMIT else Status.SUCCESS
+    special = {ExitStatus.TIME_LIMIT: Status.TIMEOUT, ExitStatus.NO_PREDICTION: Status.MISSING}
+    return special.get(exit_status, Status.SUCCESS)

@@ -11,17 +11,18 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import MutableMapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trajmake import engines, files
+from trajmake import engines, files, predictions
 from trajmake import settings as configuration
-from trajmake.datasets import Dataset, InvalidRow
+from trajmake.datasets import Dataset, said
 from trajmake.errors import ConfigError, DatasetError, EngineUnavailableError
 from trajmake.grading import code_digest
 from trajmake.llm import readiness
+from trajmake.predictions import Predictions
 from trajmake.request import Request
 from trajmake.sessions import calibration, faults, layout, locks, renewals
 from trajmake.settings import Settings
@@ -62,10 +63,10 @@ class Plan:
         self._ids = {layout.safe_name(i): i for i in self.dataset.select(settings.instances)}
         self.invalid = self.dataset.invalid(settings.instances)
         if settings.strict and self.invalid:
-            raise DatasetError(_said(self.invalid, settings.dataset), "Mend the rows, or set `strict: false`.")
+            raise DatasetError(said(self.invalid, settings.dataset), "Mend the rows, or set `strict: false`.")
         self._image = {safe: name for safe, i in self._ids.items() if (name := self._image_name(i))}
         self._digests: dict[str, str] = {}
-        self.model_digest(settings.models[0])  # now, so that a missing prompt file is said at once
+        _ = self._model_digests, self._predictions  # now, so that a missing file is said at once
         self._due: dict[tuple[str, str], bool] = {}
 
     @property
@@ -147,10 +148,8 @@ class Plan:
         except (OSError, ValueError, KeyError, TypeError):
             return False  # Snakemake decides: it may be somebody's trajectory from elsewhere
         made_for = (details.get("row_digest"), details.get("model_digest"))
-        return details.get("exit_status") is None or made_for != (
-            self.row_digest(instance_id),
-            self.model_digest(model),
-        )
+        wanted = (self.row_digest(instance_id), self.model_digest(model, instance_id))
+        return details.get("exit_status") is None or made_for != wanted
 
     @cached_property
     def _loaded(self) -> set[str]:
@@ -202,9 +201,14 @@ class Plan:
             self._digests[instance_id] = self.dataset.digest(self._ids[instance_id])
         return self._digests[instance_id]
 
-    def model_digest(self, model: str) -> str:
-        """What a trajectory depends on in the configuration."""
-        return self._model_digests[model]
+    def model_digest(self, model: str, instance_id: str) -> str:
+        """What a trajectory depends on in the configuration and, where patches come from a file, in that."""
+        given = self._predictions.get(model)
+        return given.digest(self._ids[instance_id]) if given else self._model_digests[model]
+
+    @cached_property
+    def _predictions(self) -> dict[str, Predictions]:
+        return predictions.chosen(self.settings)
 
     @cached_property
     def _model_digests(self) -> dict[str, str]:
@@ -220,8 +224,9 @@ class Plan:
     def selection_digest(self) -> str:
         """What the summaries depend on besides outcomes: which runs there are and how models are called."""
         shown = ("display_name", "agent", "provider", "model")
-        names = {name: [getattr(self.settings.catalog[name], key) for key in shown] for name in self.settings.models}
-        chosen = [self.settings.dataset, [self._ids[safe] for safe in self._valid()], names]
+        names = {name: [getattr(entry, key) for key in shown] for name, entry in self.settings.chosen.items()}
+        ids = [self._ids[safe] for safe in self._valid()]
+        chosen = [self.settings.dataset, ids, names, *predictions.problems(self.settings, self.dataset.ids, ids)]
         return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
 
     @property
@@ -271,16 +276,11 @@ class Plan:
             f"{chosen.mode}.\nEngine {engine}",
             file=sys.stderr,
         )
-        for warning in readiness.check(chosen):
+        odd = predictions.problems(chosen, self.dataset.ids, [self._ids[safe] for safe in self.instances])
+        for warning in [*readiness.check(chosen), *odd]:
             print(f"Warning: {warning}", file=sys.stderr)
         if self.invalid:
-            print(_said(self.invalid, chosen.dataset), file=sys.stderr)
-
-
-def _said(invalid: Sequence[InvalidRow], dataset: str, examples: int = 5) -> str:
-    lines = [f"{len(invalid)} invalid rows in {dataset}; no model works on them:", *map(str, invalid[:examples])]
-    more = len(invalid) - examples
-    return "\n  ".join(lines + ([f"and {more} more; `trajmake dataset check` lists them all"] if more > 0 else []))
+            print(said(self.invalid, chosen.dataset), file=sys.stderr)
 
 
 def settings(config: MutableMapping[str, Any], workflow: Any) -> Settings:
@@ -289,11 +289,8 @@ def settings(config: MutableMapping[str, Any], workflow: Any) -> Settings:
     The profiles say their mode as limits of resources (``models``: how many models at a time), because
     ``--config`` and ``--configfile`` on the command line would replace a profile's own.
     """
-    limits = {
-        name: workflow.global_resources[name].value
-        for name in ("models", "container")
-        if name in workflow.global_resources
-    }
+    given = workflow.global_resources
+    limits = {name: given[name].value for name in ("models", "container") if name in given}
     if "models" in limits:
         in_turn = "sequential" if limits.get("container") == 1 else "hybrid"
         config["mode"] = in_turn if limits["models"] == 1 else "parallel"

@@ -34,9 +34,10 @@ AGENTS = {
     "gold": "trajmake.agents.gold",
     "mini_swe_agent": "trajmake.agents.mini_swe_agent",
     "openhands": "trajmake.agents.openhands",
+    "predictions": "trajmake.agents.predictions",  # acts in no container: `propose` instead of `create`
     "scripted": "trajmake.agents.scripted",
 }
-_WITHOUT_MODEL = frozenset({"empty", "gold", "scripted"})
+_WITHOUT_MODEL = frozenset({"empty", "gold", "predictions", "scripted"})
 
 
 def make(model: ModelSettings, instance: Instance) -> Agent:

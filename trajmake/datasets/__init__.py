@@ -18,7 +18,7 @@ from trajmake.sessions import layout
 if TYPE_CHECKING:
     from trajmake.settings import Settings
 
-__all__ = ["Dataset", "Instance", "InvalidRow"]
+__all__ = ["Dataset", "Instance", "InvalidRow", "said"]
 
 _AT_ONCE = 500  # ids in one question to the index
 
@@ -41,6 +41,13 @@ class InvalidRow:
 
     def __str__(self) -> str:
         return f"{self.place}{f' ({self.instance_id})' if self.instance_id else ''}: {self.problem}"
+
+
+def said(invalid: Sequence[InvalidRow], dataset: str, examples: int = 5) -> str:
+    """What the start of a session says of rows that cannot be run."""
+    lines = [f"{len(invalid)} invalid rows in {dataset}; no model works on them:", *map(str, invalid[:examples])]
+    more = len(invalid) - examples
+    return "\n  ".join(lines + ([f"and {more} more; `trajmake dataset check` lists them all"] if more > 0 else []))
 
 
 class Dataset:

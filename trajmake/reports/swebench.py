@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from trajmake.outcomes import ExitStatus, Status
+
 
 def predictions(model: str, records: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """``{instance_id, model_name_or_path, model_patch}`` per trajectory; faults made none."""
+    """``{instance_id, model_name_or_path, model_patch}`` per trajectory; faults and missing predictions made none."""
     return [
         {
             "instance_id": str(record["instance_id"]),
@@ -15,13 +17,14 @@ def predictions(model: str, records: Iterable[Mapping[str, Any]]) -> list[dict[s
             "model_patch": str(record["test_result"]["git_patch"]),
         }
         for record in records
-        if not record.get("fault")
+        if record["metadata"]["details"].get("exit_status") not in (None, ExitStatus.NO_PREDICTION)
     ]
 
 
 def run_report(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """SWE-bench's run report: what was submitted, completed, resolved; a broken machine counts as ``error``."""
-    submitted = {o["instance_id"] for o in outcomes if o["fault_stage"] in (None, "run_tests", "grade")}
+    tried = (o for o in outcomes if o["status"] != Status.MISSING)
+    submitted = {o["instance_id"] for o in tried if o["fault_stage"] in (None, "run_tests", "grade")}
     error = {o["instance_id"] for o in outcomes if o["resolved"] is None} & submitted
     empty = {o["instance_id"] for o in outcomes if not o["patch_bytes"]} & submitted - error
     completed = submitted - error - empty

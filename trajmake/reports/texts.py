@@ -16,6 +16,7 @@ def final_report(
     dataset: str,
     blocks: Sequence[tuple[str, str, Sequence[Outcome]]],
     invalid_rows: Sequence[str] = (),
+    predictions: Sequence[str] = (),
 ) -> str:
     """The session's report.
 
@@ -24,6 +25,7 @@ def final_report(
         dataset: Path of the dataset.
         blocks: (display name, configuration, outcomes) per model.
         invalid_rows: Rows of the dataset that could not be run: place, id, reason.
+        predictions: What is to be said of files of predictions.
     """
     everything = [outcome for _, _, outcomes in blocks for outcome in outcomes]
     statuses = Counter(outcome["status"] for outcome in everything)
@@ -38,12 +40,15 @@ def final_report(
         f"Successful: {statuses['SUCCESS']}",
         f"Failed: {statuses['FAILED']}",
         f"Timed Out: {statuses['TIMEOUT']}",
+        *_missing(statuses),
         f"Resolved: {_resolved(everything)}",
         f"Completion Time: {_completed(everything)}",
         "",
     ]
     models = "".join(model_summary(*block) for block in blocks)
-    return "\n".join(head) + models + _notes(everything) + _faults(everything) + _invalid(invalid_rows)
+    sections = [_notes(everything), _listed("Predictions", predictions), _faults(everything)]
+    sections.append(_listed("Invalid rows", invalid_rows, " (no model worked on them)"))
+    return "\n".join(head) + models + "".join(sections)
 
 
 def model_summary(name: str, configuration: str, outcomes: Sequence[Outcome]) -> str:
@@ -57,6 +62,7 @@ def model_summary(name: str, configuration: str, outcomes: Sequence[Outcome]) ->
         f"Successful: {statuses['SUCCESS']}",
         f"Failed: {statuses['FAILED']}",
         f"Timed Out: {statuses['TIMEOUT']}",
+        *_missing(statuses),
         f"Success Rate: {_percent(statuses['SUCCESS'], len(outcomes))}",
         f"Resolved: {_resolved(outcomes)}",
         f"Cost: {_cost(outcomes)}",
@@ -66,6 +72,10 @@ def model_summary(name: str, configuration: str, outcomes: Sequence[Outcome]) ->
         "",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _missing(statuses: Counter[str]) -> list[str]:
+    return [f"Missing: {statuses['MISSING']} (no prediction; not resolved)"] if statuses["MISSING"] else []
 
 
 def session_faults(outcomes: Sequence[Outcome], nameless: Sequence[str]) -> str:
@@ -124,10 +134,10 @@ def _notes(outcomes: Sequence[Outcome]) -> str:
     return f"{'-' * 72}\nNotes on test runs: {len(lines)}\n{''.join(lines)}"
 
 
-def _invalid(rows: Sequence[str]) -> str:
-    if not rows:
+def _listed(title: str, lines: Sequence[str], remark: str = "") -> str:
+    if not lines:
         return ""
-    return f"{'-' * 72}\nInvalid rows: {len(rows)} (no model worked on them)\n" + "".join(f"  {row}\n" for row in rows)
+    return f"{'-' * 72}\n{title}: {len(lines)}{remark}\n" + "".join(f"  {line}\n" for line in lines)
 
 
 def _row(outcome: Outcome) -> str:

@@ -18,7 +18,7 @@ from trajmake.settings.models import ImageSettings, ModelSettings, Settings
 
 __all__ = ["ImageSettings", "ModelSettings", "Settings", "from_file", "load", "model_digest"]
 
-_WITHOUT_EFFECT = {"display_name", "api_key_env", "prices", "requests_per_minute", "tokens_per_minute"}
+_WITHOUT_EFFECT = {"display_name", "api_key_env", "predictions", "prices", "requests_per_minute", "tokens_per_minute"}
 _FALSE = ("", "0", "false", "no", "off")
 
 
@@ -72,8 +72,9 @@ def from_file(path: Path | str) -> Settings:
 def model_digest(model: ModelSettings) -> str:
     """sha256 of what a model's trajectories depend on, the prompt file's content included.
 
-    Names for display, the name of the key's variable and rate limits are left out: they change no answer. So is
-    what has its default: a setting that a later version adds must not buy anything again.
+    Names for display, the name of the key's variable and rate limits are left out: they change no answer. So is where
+    predictions lie, of which each instance's own counts (:meth:`trajmake.predictions.Predictions.digest`), and what has
+    its default: a setting that a later version adds must not buy anything again.
     """
     values = model.model_dump(mode="json", exclude_defaults=True, exclude=_WITHOUT_EFFECT)
     if model.prompt_file:

@@ -126,7 +126,8 @@ class ModelSettings(Section):
 
     display_name: str = Field("", description="Name in reports; the key when empty.")
     agent: str = Field(
-        "mini_swe_agent", description="Who acts: `mini_swe_agent`, `openhands`, `scripted`, `gold` or `empty`."
+        "mini_swe_agent",
+        description="Who acts: `mini_swe_agent`, `openhands`, `predictions`, `scripted`, `gold` or `empty`.",
     )
     provider: Literal["litellm", "scripted"] = Field(
         "litellm", description="Who answers: a provider through litellm, or replies from files."
@@ -150,6 +151,10 @@ class ModelSettings(Section):
     prompt_file: str = Field("", description="Prompt templates of the agent; the shipped ones when empty.")
     replies: str = Field("", description="Folder of `<instance_id>.yaml` files, for `provider: scripted`.")
     commands: list[str] = Field([], description="Shell commands, for `agent: scripted`.")
+    predictions: str = Field(
+        "",
+        description="File of SWE-bench predictions (JSON or JSONL), for `agent: predictions`; its patches are tested.",
+    )
     options: dict[str, Any] = Field({}, description="Further arguments of the provider's call, as litellm takes them.")
 
     @field_validator("options")
@@ -171,6 +176,8 @@ class ModelSettings(Section):
     def _complete(self) -> ModelSettings:
         if self.agent in ("mini_swe_agent", "openhands") and self.provider == "litellm" and not self.model:
             raise ValueError("needs `model`, the provider string (e.g. openai/gpt-5.2)")
+        if self.agent == "predictions" and not self.predictions:
+            raise ValueError("needs `predictions`, the file with the patches")
         if self.provider == "scripted" and not self.replies:
             raise ValueError("needs `replies`, the folder with the scripted answers")
         return self
@@ -211,6 +218,11 @@ class Settings(Section):
         default_factory=OpenHandsSettings, description="What the agent `openhands` needs."
     )
     catalog: dict[str, ModelSettings] = Field(..., description="The models one can choose from.")
+
+    @property
+    def chosen(self) -> dict[str, ModelSettings]:
+        """The models to run, by name, in their order."""
+        return {name: self.catalog[name] for name in self.models}
 
     @field_validator("session", mode="before")
     @classmethod

@@ -11,9 +11,11 @@ from typing import Any
 
 from trajmake import agents, files, llm, settings, workspace
 from trajmake.agents.base import AgentLimits, Task, Trajectory
+from trajmake.agents.predictions import propose
 from trajmake.datasets import Dataset, Instance
 from trajmake.llm.journal import Journal
 from trajmake.outcomes import Status, status_of
+from trajmake.predictions import Predictions
 from trajmake.sessions import layout, locks, renewals, status
 from trajmake.sessions.faults import Fault
 from trajmake.sessions.status import StatusLine
@@ -94,6 +96,10 @@ class Job:
         self._status(StatusLine(Status.FAILED, int(ended), int(ended - self.started), fault.exit_code))
 
     def _act(self, instance: Instance, uri: str) -> None:
+        if self.entry.agent == "predictions":
+            done, diff = propose(Predictions.of(self.options, self.entry), instance)
+            self._write(instance, done, diff, None, {})
+            return
         self.door = door = self._door(instance)
         if door:
             door.check()
@@ -155,7 +161,7 @@ class Job:
             ended=ended,
             dataset=self.options.dataset,
             output_dir=str(self.trajectory.parent),
-            details=where | {"model_digest": settings.model_digest(self.entry)},
+            details={"model_digest": settings.model_digest(self.entry), **done.details, **where},
         )
         if done.native is not None:
             files.write_json(self.trajectory.parent / f"{self.instance_id}.traj.json", done.native)

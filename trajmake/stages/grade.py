@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from trajmake import files, grading, settings
 from trajmake.datasets import Dataset
 from trajmake.errors import exit_code_of
 from trajmake.grading import saved
+from trajmake.outcomes import ExitStatus
 from trajmake.sessions import faults, layout, status
 from trajmake.sessions import outcome as outcomes
 from trajmake.sessions.faults import Fault
@@ -57,6 +58,9 @@ def grade(
         instance = Dataset.of(options).instance(original)
         patch = record["test_result"]["git_patch"]
         result = saved.of_session(instance, patch, Path(test_output), run, ignore_flaky=options.evaluation.ignore_flaky)
+        details = (record.get("metadata") or {}).get("details") or {}
+        if details.get("exit_status") == ExitStatus.NO_PREDICTION:
+            result = replace(result, patch_is_none=True, message=details["message"])
         write(result, _blame(options, model, instance_id, result))
 
     stage = Stage.of(options, "grade", log, model=model, instance_id=instance_id)

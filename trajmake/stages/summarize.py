@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trajmake import agents, files, settings
+from trajmake import agents, files, predictions, settings
 from trajmake.datasets import Dataset
 from trajmake.reports import swebench, tables, texts
 from trajmake.settings import ModelSettings
@@ -21,7 +21,7 @@ def summarize_model(
     outcomes: Sequence[str],
     trajectories: Sequence[str],
     summary: str,
-    predictions: str,
+    predictions_file: str,
     run_report: str,
     log: str,
 ) -> None:
@@ -30,7 +30,9 @@ def summarize_model(
     with log_to(log):
         states = [files.read_json(path) for path in outcomes]
         entry = options.catalog[model]
-        files.write_json(predictions, swebench.predictions(model, (files.read_json(path) for path in trajectories)))
+        files.write_json(
+            predictions_file, swebench.predictions(model, (files.read_json(path) for path in trajectories))
+        )
         files.write_json(run_report, swebench.run_report(states))
         files.write_text(summary, texts.model_summary(entry.display_name or model, _configuration(entry), states))
         logger.info("summarized %d instances of %s", len(states), model)
@@ -49,8 +51,13 @@ def summarize(
             chosen = [state for state in states if state["model"] == name]
             blocks.append((entry.display_name or name, _configuration(entry), chosen))
         files.write_text(table, tables.results_csv(states))
-        invalid = Dataset.of(options).invalid(options.instances)
-        files.write_text(report, texts.final_report(options.session, options.dataset, blocks, [*map(str, invalid)]))
+        dataset = Dataset.of(options)
+        invalid = dataset.invalid(options.instances)
+        ids = {state["instance_id"] for state in states}
+        said = predictions.problems(options, dataset.ids, ids)
+        files.write_text(
+            report, texts.final_report(options.session, options.dataset, blocks, [*map(str, invalid)], said)
+        )
         nameless = [str(row) for row in invalid if not row.runnable]
         files.write_text(faults, texts.session_faults(states, nameless))
         logger.info("summarized %d runs", len(states))

@@ -85,7 +85,7 @@ def row_digest(wildcards):
 
 
 def model_digest(wildcards):
-    return PLAN.model_digest(wildcards.model)
+    return PLAN.model_digest(wildcards.model, wildcards.instance_id)
 
 
 def faults_of(stage):

@@ -8,7 +8,7 @@ summarize_model(
     outcomes=snakemake.input.outcomes,
     trajectories=snakemake.input.trajectories,
     summary=snakemake.output.summary,
-    predictions=snakemake.output.predictions,
+    predictions_file=snakemake.output.predictions,
     run_report=snakemake.output.run_report,
     log=snakemake.log[0],
 )
