@@ -9,6 +9,7 @@ from typing import Any
 
 MASK = "**********"
 _SHORTEST = 8  # a shorter value would be found in innocent text, and no provider's key is
+_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -16,6 +17,11 @@ def secrets(variables: Iterable[str]) -> tuple[str, ...]:
     """The values that these environment variables hold now, longest first."""
     values = {os.environ.get(name, "") for name in variables}
     return tuple(sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True))
+
+
+def environment_secrets() -> tuple[str, ...]:
+    """The values of all variables that are called a key, a token or a secret."""
+    return secrets(name for name in os.environ if _NAME.search(name))
 
 
 def clean(value: Any, hidden: Iterable[str] = ()) -> Any:

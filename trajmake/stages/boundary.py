@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trajmake.errors import DiskFullError, reported
-from trajmake.llm.redaction import clean, secrets
+from trajmake.llm.redaction import clean, environment_secrets
 from trajmake.sessions import faults, layout
 from trajmake.sessions.faults import CarriedFault, Fault
 from trajmake.settings import Settings
 
 logger = logging.getLogger("trajmake")
-_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL")
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ class _JobLog(logging.FileHandler):
     def format(self, record: logging.LogRecord) -> str:
         """The record without the value of any variable that is called a key, a token or a secret."""
         text = super().format(record)
-        return str(clean(text, secrets(name for name in os.environ if _SECRET.search(name))))
+        return str(clean(text, environment_secrets()))
 
     def handleError(self, record: logging.LogRecord) -> None:
         """A log that cannot be written (disk full) must not hide the message behind a traceback."""
