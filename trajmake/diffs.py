@@ -42,6 +42,22 @@ def added_lines(patch: str) -> dict[str, list[str]]:
     return added
 
 
+def changed_lines(patch: str) -> dict[str, list[str]]:
+    """Path → the lines that a diff takes away and adds, each with its sign, without white space; no empty ones.
+
+    Removed lines stand before added ones, in their order, so that hunks may be cut differently.
+    """
+    changed: dict[str, tuple[list[str], list[str]]] = {}
+    path = ""
+    for line, in_hunk in _lines(patch):
+        if not in_hunk:
+            if line.startswith(("diff --git ", "--- ", "+++ ")):
+                path = (_paths_of(line) or [path])[-1]
+        elif line[:1] in ("-", "+") and (text := "".join(line[1:].split())):
+            changed.setdefault(path, ([], []))[line[0] == "+"].append(line[0] + text)
+    return {path: removed + added for path, (removed, added) in changed.items()}
+
+
 def _header_lines(patch: str) -> Iterator[str]:
     return (line for line, in_hunk in _lines(patch) if not in_hunk)
 

@@ -22,6 +22,7 @@ COLUMNS = {
     "Prompt_Tokens": "prompt_tokens",
     "Completion_Tokens": "completion_tokens",
     "Patch_Bytes": "patch_bytes",
+    "Flags": "flags",
     "F2P_Passed": "fail_to_pass_passed",
     "F2P_Total": "fail_to_pass_total",
     "P2P_Passed": "pass_to_pass_passed",
@@ -43,6 +44,8 @@ def results_csv(outcomes: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, list):
+        return " ".join(flag["kind"] for flag in value)
     if value is None:
         return ""
     if isinstance(value, float):

@@ -46,7 +46,7 @@ def final_report(
         "",
     ]
     models = "".join(model_summary(*block) for block in blocks)
-    sections = [_notes(everything), _listed("Predictions", predictions), _faults(everything)]
+    sections = [_notes(everything), _flags(everything), _listed("Predictions", predictions), _faults(everything)]
     sections.append(_listed("Invalid rows", invalid_rows, " (no model worked on them)"))
     return "\n".join(head) + models + "".join(sections)
 
@@ -132,6 +132,16 @@ def _notes(outcomes: Sequence[Outcome]) -> str:
         return ""
     lines = [f"  {instance}: {note} ({', '.join(models)})\n" for (instance, note), models in sorted(notes.items())]
     return f"{'-' * 72}\nNotes on test runs: {len(lines)}\n{''.join(lines)}"
+
+
+def _flags(outcomes: Sequence[Outcome]) -> str:
+    """What should be looked at before a result is believed; with where it was seen."""
+    lines = [
+        f"{outcome['model']}/{outcome['instance_id']}: {flag['kind']} ({flag['count']}): {'; '.join(flag['evidence'])}"
+        for outcome in outcomes
+        for flag in outcome.get("flags", ())
+    ]
+    return _listed("Signs of contamination", lines, " (to be looked at; part of no verdict)")
 
 
 def _listed(title: str, lines: Sequence[str], remark: str = "") -> str:

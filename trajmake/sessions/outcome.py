@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from trajmake.grading.contamination import Flag
 from trajmake.grading.verdict import RequiredTests, State, Verdict
 from trajmake.outcomes import ExitStatus, Status, status_of
 from trajmake.sessions.faults import Fault
@@ -16,7 +18,12 @@ TIMEOUT_EXIT_CODE = 124  # as timeout(1) has it
 
 
 def build(
-    session: str, model: str, record: Mapping[str, Any], verdict: Verdict, fault: Fault | None = None
+    session: str,
+    model: str,
+    record: Mapping[str, Any],
+    verdict: Verdict,
+    fault: Fault | None = None,
+    flags: Sequence[Flag] = (),
 ) -> dict[str, Any]:
     """The state of a run from its trajectory's line and its verdict.
 
@@ -49,6 +56,7 @@ def build(
         "patch_applied": verdict.patch_applied,
         "flaky": list(verdict.flaky),
         "warnings": [*verdict.warnings, *_other_models(details)],
+        "flags": [{**asdict(flag), "evidence": list(flag.evidence)} for flag in flags],
         "fail_to_pass_passed": len(tests.fail_to_pass_success),
         "fail_to_pass_total": len(tests.fail_to_pass_success) + len(tests.fail_to_pass_failed),
         "pass_to_pass_passed": len(tests.pass_to_pass_success),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from trajmake import files, grading, settings
 from trajmake.datasets import Dataset
 from trajmake.errors import exit_code_of
-from trajmake.grading import saved
+from trajmake.grading import contamination, saved
+from trajmake.grading.contamination import Flag
 from trajmake.outcomes import ExitStatus
 from trajmake.sessions import faults, layout, status
 from trajmake.sessions import outcome as outcomes
@@ -43,8 +44,8 @@ def grade(
     record = files.read_json(trajectory)
     run = files.read_json(test_run)
 
-    def write(result: grading.Verdict, fault: Fault | None = None) -> None:
-        state = outcomes.build(session, model, record, result, fault)
+    def write(result: grading.Verdict, fault: Fault | None = None, flags: Sequence[Flag] = ()) -> None:
+        state = outcomes.build(session, model, record, result, fault, flags)
         files.write_json(verdict, grading.eval_output(record, result), indent=None)
         for path in (report, official):
             files.write_json(path, grading.report(result))
@@ -61,7 +62,7 @@ def grade(
         details = (record.get("metadata") or {}).get("details") or {}
         if details.get("exit_status") == ExitStatus.NO_PREDICTION:
             result = replace(result, patch_is_none=True, message=details["message"])
-        write(result, _blame(options, model, instance_id, result))
+        write(result, _blame(options, model, instance_id, result), contamination.flags(instance, record))
 
     stage = Stage.of(options, "grade", log, model=model, instance_id=instance_id)
     stage.run(work, lambda fault: write(grading.infra_failure(original, asdict(fault)), fault))
