@@ -102,17 +102,18 @@ def environment(container: Container) -> dict[str, str]:
 def hide_history(container: Container, workdir: str) -> dict[str, Any]:
     """Remove from the repository whatever HEAD does not lead to; files and index stay as they are.
 
-    Branches, remotes, stashes, notes, reflogs, ``FETCH_HEAD`` and its like go, and
-    then every object that nothing is left to reach. Tags of commits before HEAD
+    Branches, remotes, stashes, notes, reflogs, replacements, grafts, linked work trees,
+    ``FETCH_HEAD`` and its like go, then every object that nothing is left to reach, and the
+    stores that objects were borrowed from. Tags of commits before HEAD
     stay, as plain ones: build tools compute versions from them.
 
     Returns:
         ``head``, ``refs_removed``, ``objects_before``, ``objects_after``,
-        ``unreachable_objects`` (0 when all is well), ``submodules`` (their own
+        ``unreachable_objects`` (0, or it is an error), ``submodules`` (their own
         histories are not touched) and ``seconds``.
 
     Raises:
-        EnvironmentBrokenError: git cannot work on the repository.
+        EnvironmentBrokenError: git cannot work on the repository, or something is left.
         ContainerLostError: see :meth:`Container.run`.
     """
     result = container.run(_HIDE, timeout=_HISTORY_SECONDS, cwd=workdir, env=GIT_ENV)
@@ -131,6 +132,10 @@ def hide_history(container: Container, workdir: str) -> dict[str, Any]:
 
 _RECORDED = {"head", "refs_removed", "objects_before", "objects_after", "unreachable_objects", "submodules"}
 
+# What git itself keeps in a repository and needs; everything else at its top goes: reflogs, ORIG_HEAD and its like,
+# linked work trees, notes of an interrupted merge, bundles that somebody left there.
+_KEPT = "HEAD config config.worktree hooks index sharedindex.* info lfs modules objects packed-refs refs shallow"
+
 _HIDE = r"""
 set -euo pipefail
 git() { command git -c gc.auto=0 -c core.fsmonitor=false -c core.hooksPath=/dev/null "$@"; }
@@ -139,6 +144,7 @@ objects() { git cat-file --batch-check='%(objectname)' --batch-all-objects | sor
 reachable() {
   { git rev-list --objects --indexed-objects HEAD || echo failed >&2; } | cut -d' ' -f1 | sort -u
 }
+rm -f -- "$dir/info/grafts"
 head=$(git rev-parse --verify 'HEAD^{commit}')
 branch=$(git symbolic-ref -q HEAD || true)
 before=$(objects | wc -l)
@@ -151,18 +157,36 @@ while read -r name object commit; do
   [ -n "$name" ] && git update-ref --no-deref "$name" "${commit:-$object}" && removed=$((removed - 1))
 done <<< "$tags"
 
-for name in "$dir"/*_HEAD "$dir"/AUTO_MERGE; do [ -e "$name" ] && rm -f -- "$name"; done
-rm -rf -- "$dir/logs" "$dir/worktrees" "$dir/rr-cache" "$dir/rebase-merge" "$dir/rebase-apply" "$dir/sequencer" \
-  "$dir/info/refs" "$dir/COMMIT_EDITMSG" "$dir/MERGE_MSG" "$dir/SQUASH_MSG" "$dir/refs/stash" "$dir/refs/original" \
+for link in "$dir"/worktrees/*/gitdir; do
+  if [ -f "$link" ]; then tree=$(dirname -- "$(cat -- "$link")"); if [ -f "$tree/.git" ]; then rm -rf -- "$tree"; fi; fi
+done
+for path in "$dir"/* "$dir"/.[!.]*; do
+  for kept in @kept@; do case ${path##*/} in $kept) continue 2 ;; esac; done
+  rm -rf -- "$path"
+done
+rm -rf -- "$dir/info/refs" "$dir/refs/stash" "$dir/refs/original" \
   "$dir/objects/info/commit-graph" "$dir/objects/info/commit-graphs" "$dir/objects/info/packs"
 for section in $(git config --local --name-only --get-regexp '^(remote|branch)\.' | sed 's/\.[^.]*$//' | sort -u); do
   git config --local --remove-section "$section" || true
 done
 
-if [ "$(objects | wc -l)" -ne "$(reachable | wc -l)" ]; then
+borrowed=$dir/objects/info/alternates
+if [ -s "$borrowed" ] || [ "$(objects | wc -l)" -ne "$(reachable | wc -l)" ]; then
   rm -f -- "$dir"/objects/pack/*.keep
   git -c repack.writeBitmaps=false repack -a -d -q
+  if [ -s "$borrowed" ]; then
+    while IFS= read -r place; do
+      case $place in /?*) rm -rf -- "$place" ;; ?*) rm -rf -- "$dir/objects/$place" ;; esac
+    done < "$borrowed"
+    rm -f -- "$borrowed"
+  fi
   git prune --expire=now
+fi
+if [ -f "$dir/shallow" ]; then
+  reachable > "$dir/.reachable"
+  grep -xF -f "$dir/.reachable" "$dir/shallow" > "$dir/.shallow" || true
+  rm -f -- "$dir/shallow" "$dir/.reachable"
+  if [ -s "$dir/.shallow" ]; then mv -- "$dir/.shallow" "$dir/shallow"; else rm -f -- "$dir/.shallow"; fi
 fi
 after=$(objects | wc -l)
 reachable > /dev/null
@@ -170,4 +194,5 @@ unreachable=$(comm -23 <(objects) <(reachable) | wc -l)
 submodules=$(find "$dir/modules" -name HEAD -type f 2>/dev/null | wc -l || true)
 printf '%s=%s\n' head "$head" refs_removed "$removed" objects_before "$before" objects_after "$after" \
   unreachable_objects "$unreachable" submodules "$submodules"
-"""
+[ "$unreachable" -eq 0 ] || { echo "$unreachable objects that HEAD does not lead to are still there" >&2; exit 1; }
+""".replace("@kept@", _KEPT)

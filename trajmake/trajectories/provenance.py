@@ -11,7 +11,7 @@ from typing import Any
 
 import trajmake
 
-_PACKAGES = ("mini-swe-agent", "litellm")
+_PACKAGES = ("mini-swe-agent", "litellm", "docker", "snakemake")
 
 
 def versions() -> dict[str, str | None]:
