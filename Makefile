@@ -10,6 +10,9 @@ COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-versio
   --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ENV := .venv/.installed
+UV := UV_SYSTEM_CERTS=true UV_NATIVE_TLS=true $(BIN)/uv pip install --quiet --python .venv-swebench/bin/python
+SWEBENCH := --require-hashes -r tests/requirements-swebench.txt
+SWEBENCH4 := --require-hashes --no-deps --target .venv-swebench/swebench4 -r tests/requirements-swebench4.txt
 BUNDLE := trajmake/agents/openhands
 JOBS ?= 4
 OUTPUT ?= outputs
@@ -58,11 +61,10 @@ $(ENV): .venv/.locked pyproject.toml
 
 # uv, because pip takes a minute. Version 4, of which the tables alone are wanted, shares the packages of version 5.
 swebench: $(ENV) ## create .venv-swebench, with whose graders the tests compare ours (SWEBENCH_PYTHON)
-	$(BIN)/uv venv --quiet --no-config --clear --python $(BIN)/python .venv-swebench
-	$(BIN)/uv pip install --quiet --no-config --python .venv-swebench/bin/python --require-hashes \
-	  -r tests/requirements-swebench.txt
-	$(BIN)/uv pip install --quiet --no-config --python .venv-swebench/bin/python --require-hashes --no-deps \
-	  --target .venv-swebench/swebench4 -r tests/requirements-swebench4.txt
+	$(BIN)/python -m venv --clear --without-pip .venv-swebench
+	@# uv does not know what pip is told of indexes and certificates.
+	$(UV) --no-config $(SWEBENCH) || $(PIP:install=--python .venv-swebench/bin/python install) $(SWEBENCH)
+	$(UV) --no-config $(SWEBENCH4) || $(PIP:install=--python .venv-swebench/bin/python install) $(SWEBENCH4)
 
 demo: $(ENV) ## run the demo: prepare the instances, run, print the report
 	$(RUN) $(BIN)/python -m trajmake.demo --destination demo/data $(if $(ENGINE),--engine $(ENGINE))

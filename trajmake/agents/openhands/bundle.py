@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -24,6 +25,8 @@ from trajmake.sessions import layout, locks
 
 if TYPE_CHECKING:
     from trajmake.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 PLACE = "/opt/trajmake-openhands"
 """Where containers see it: programs in it are bound to this path."""
@@ -150,19 +153,25 @@ def _fill(root: Path, python: dict[str, Any]) -> None:
 
 
 def _install(program: str, packages: Path) -> None:
-    """The pinned packages, by uv where it is at hand (seconds), else by pip (a minute)."""
+    """The pinned packages, by uv (seconds), else by pip (a minute), which may know an index that uv does not."""
     options = ["--quiet", "--require-hashes", "--no-deps", "--target", str(packages), "-r", str(REQUIREMENTS)]
+    commands = [[program, "-m", "pip", "install", "--only-binary", ":all:", "--no-compile", *options]]
     if uv := _uv():
         # Copies: the libraries are changed afterwards, and a hard link would change uv's cache.
-        command = [uv, "pip", "install", "--python", program, "--link-mode", "copy", "--no-build", *options]
-    else:
-        command = [program, "-m", "pip", "install", "--only-binary", ":all:", "--no-compile", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip()[-1500:]
-        raise EnvironmentBrokenError(
-            f"The packages of the agent `openhands` cannot be installed: {said}", "Look at the package index."
+        commands.insert(0, [uv, "pip", "install", "--python", program, "--link-mode", "copy", "--no-build", *options])
+    environ = os.environ | {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}  # the machine's, as pip's; the old name
+    for command in commands:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, env=environ
         )
+        if done.returncode == 0:
+            return
+        said = (done.stderr or done.stdout).strip()[-1500:]
+        logger.info("%s: %s", command[0], said)
+        shutil.rmtree(packages, ignore_errors=True)
+    raise EnvironmentBrokenError(
+        f"The packages of the agent `openhands` cannot be installed: {said}", "Look at the package index."
+    )
 
 
 def _uv() -> str | None:
