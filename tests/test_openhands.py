@@ -236,7 +236,7 @@ def test_a_command_has_a_limit_and_its_end_of_the_shell_is_survived(here: Here, 
         call(command="cat", timeout=500),
         call(command="C-c", is_input=True),
         call(command="cd /tmp && exit 7"),
-        call(command="echo again in $PWD; printf '%s-' $(seq 20000)"),
+        call(command="echo again in $PWD; printf '%s-' $(seq 2000)"),
         _calls([{"id": "c", "type": "function", "function": {"name": "finish", "arguments": '{"message": "."}'}}]),
     ]
     with OpenAIServer(*behaviours) as server:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -70,6 +71,20 @@ def test_every_run_leaves_the_documented_files(finished):
             assert len(completions) == record["metadata"]["details"]["steps"]
             line = status.read(finished.root / f"outputs/progress/demo/{model}_{instance_id}.status")
             assert line.status == "SUCCESS"
+
+
+def test_every_trajectory_says_what_produced_it(finished):
+    for model in MODELS:
+        for instance_id in finished.ids:
+            details = json.loads((finished.folder(model, instance_id) / "metadata.json").read_text())["details"]
+            for name in ("row_digest", "model_digest", "config_digest", "prompt_digest"):
+                assert re.fullmatch("[0-9a-f]{64}", details[name]), name
+            assert details["image_id"].startswith("sha256:") and details["engine"].split()[0] in ("docker", "namespace")
+            assert details["models_answered"] and details["host"]["name"] and details["agent_version"]
+            assert {"trajmake", "python", "litellm", "mini-swe-agent", "docker", "snakemake"} <= set(
+                details["versions"]
+            )
+            assert "checkout" in details and details["history"] and details["replay"]["steps"] == 0
 
 
 def test_no_instance_of_the_second_model_starts_before_the_first_models_last_has_ended(finished):

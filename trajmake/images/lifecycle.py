@@ -137,13 +137,16 @@ def release(engine: Engine, record: dict[str, Any], options: Settings) -> dict[s
 
 
 def _find(host: Host, image_id: str, uri: str) -> Image | None:
-    uri = layout.public_uri(uri)
-    lease = host.lease(image_id)
-    with lease.locked():
-        found = host.engine.find(image_id)
-        if found is None:
-            return None
-        lease.take()
+    with host.lease(image_id).locked():
+        return _held(host, image_id, layout.public_uri(uri))
+
+
+def _held(host: Host, image_id: str, uri: str) -> Image | None:
+    """The image, leased, where the engine has it. Nobody else may remove it meanwhile."""
+    found = host.engine.find(image_id)
+    if found is None:
+        return None
+    host.lease(image_id).take()
     tags = double_tags(host.options, uri)
     return host.engine.tag(image_id, tags) if not set(tags) <= set(found.tags) else found
 
@@ -243,13 +246,12 @@ def _load(host: Host, tarball: Path, uri: str, expected: str = "") -> Image:
     uri = layout.public_uri(uri)
     held = archive.read_archive(tarball)
     _check_expected(uri, held, expected)
-    if found := _find(host, held.image_id, uri):
-        logger.info("image %s: %s was in %s", uri, held.image_id, host.engine.name)
-        return found
     lease = host.lease(held.image_id)
     with lease.locked():
-        stored = 0 if host.engine.find(held.image_id) else held.stored
-        with _room(host, stored, _needs(host, stored)):
+        if found := _held(host, held.image_id, uri):
+            logger.info("image %s: %s was in %s", uri, held.image_id, host.engine.name)
+            return found
+        with _room(host, held.stored, _needs(host, held.stored)):
             if isinstance(host.engine, StreamLoader) and not compression.kind_of(tarball):
                 with layered.opened(tarball) as coming:
                     image = _give(host, host.engine, uri, held, coming)

@@ -16,7 +16,7 @@ from trajmake import agents, engines
 from trajmake.errors import ConfigError
 from trajmake.settings.models import ImageSettings, ModelSettings, Settings
 
-__all__ = ["ImageSettings", "ModelSettings", "Settings", "from_file", "load", "model_digest"]
+__all__ = ["ImageSettings", "ModelSettings", "Settings", "config_digest", "from_file", "load", "model_digest"]
 
 _WITHOUT_EFFECT = {"display_name", "api_key_env", "predictions", "prices", "requests_per_minute", "tokens_per_minute"}
 _FALSE = ("", "0", "false", "no", "off")
@@ -85,6 +85,12 @@ def model_digest(model: ModelSettings) -> str:
                 f"The prompt file {model.prompt_file} cannot be read: {error.strerror}.",
                 "Mend `prompt_file` in the catalog.",
             ) from error
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def config_digest(options: Settings) -> str:
+    """sha256 of the settings as they took effect, but for the session's name: for provenance alone."""
+    values = options.model_dump(mode="json", exclude={"session"})
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 

@@ -161,7 +161,12 @@ class Job:
             ended=ended,
             dataset=self.options.dataset,
             output_dir=str(self.trajectory.parent),
-            details={"model_digest": settings.model_digest(self.entry), **done.details, **where},
+            details={
+                "model_digest": settings.model_digest(self.entry),
+                "config_digest": settings.config_digest(self.options),
+                **done.details,
+                **where,
+            },
         )
         if done.native is not None:
             files.write_json(self.trajectory.parent / f"{self.instance_id}.traj.json", done.native)
