@@ -27,6 +27,7 @@ def timeless(value: Any) -> Any:
     """A record without times, the places of session and library, and the account of the replay."""
     left_out = {"timestamp", "latency", "started", "ended", "seconds", "start_time", "replay"}
     left_out |= {"eval_output_dir", "checkout", "git_commit"}
+    left_out |= {"config_digest"}  # Snakemake's driver chooses the engine for all jobs; a job in this process its own
     if isinstance(value, dict):
         return {key: timeless(item) for key, item in value.items() if key not in left_out}
     return [timeless(item) for item in value] if isinstance(value, list) else value
