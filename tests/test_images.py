@@ -262,6 +262,17 @@ def test_a_killed_download_goes_on_where_it_stopped(tmp_path: Path, moto: Store,
     assert "image.tar" in left(host) and not [name for name in left(host) if "part" in name]
 
 
+def test_what_was_not_asked_for_is_fetched_when_it_is_read(tmp_path: Path, moto: Store) -> None:
+    """A layer that was there goes while the others come: then it is wanted after all."""
+    archive_of(tmp_path / "image.tar", 3 * download.BLOCK)
+    options = options_of(tmp_path, moto)
+    source = sources.locate(put(moto, tmp_path / "image.tar"), options.images)
+    arriving = download.Download(source, tmp_path / "copy.tar")
+    with arriving.fetching([(2 * download.BLOCK, 10)]) as coming:
+        assert b"".join(coming.read(0, source.size)) == (tmp_path / "image.tar").read_bytes()
+    assert arriving.missing == 0
+
+
 def test_a_part_of_another_object_is_no_beginning(tmp_path: Path, moto: Store) -> None:
     host = Host(engines.select("fake"), options_of(tmp_path, moto, "fake"))
     for _ in range(2):

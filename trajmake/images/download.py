@@ -11,7 +11,7 @@ import contextlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -103,7 +103,7 @@ class Download:
         """Download parts of the content in the background, in this order.
 
         Args:
-            spans: First byte and number of bytes of each. Of what they do not touch nothing may be read.
+            spans: First byte and number of bytes of each. What they do not touch is fetched when it is read.
             check: They are the whole content, which is to be compared with what the source says of it.
         """
         done = self._resume()
@@ -119,7 +119,14 @@ class Download:
                 for block in dict.fromkeys(wanted)
                 if block not in done
             }
-            read = partial(self._read, handle, coming)
+
+            def fetched(block: int) -> None:
+                if block not in coming and block not in done:
+                    coming[block] = pool.submit(self._fetch, block, handle, journal)
+                if block in coming:
+                    coming[block].result()
+
+            read = partial(self._read, handle, fetched)
             yield Coming(read, checker.submit(self._check, read).result if check else None)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -181,11 +188,10 @@ class Download:
                 view, position = view[written:], position + written
         os.write(journal, f"{block}\n".encode())
 
-    def _read(self, handle: int, coming: Mapping[int, Future[None]], start: int, length: int) -> Iterator[bytes]:
+    def _read(self, handle: int, fetched: Callable[[int], None], start: int, length: int) -> Iterator[bytes]:
         end = start + length
         for block in self._blocks_of(start, length):
-            if block in coming:
-                coming[block].result()
+            fetched(block)
             first, size = self._span(block)
             position, until = max(first, start), min(first + size, end)
             while position < until:
