@@ -122,24 +122,6 @@ def machine_architecture() -> str:
     return _ARCHITECTURES.get(machine, machine)
 
 
-def unpacked_size(archive: Archive) -> int:
-    """Bytes of all layers, uncompressed. Compressed ones must be read to the end for it.
-
-    Raises:
-        ImageBrokenError: truncated.
-    """
-    total = 0
-    with (
-        _faults(archive.path),
-        compression.opened(archive.path) as whole,
-        tarfile.open(fileobj=whole, mode="r:") as tar,
-    ):
-        for name in archive.layers:
-            stream = _decompressed(_member(tar, name, archive.path))
-            total += stream.seek(0, 2)
-    return total
-
-
 def unpack(archive: Archive, destination: Path) -> int:
     """Unpack the image's layers, one over the other, into a new folder.
 
