@@ -71,8 +71,12 @@ class Here:
         retry: Retry | None = None,
         prices: tuple[float, float] | None = None,
         look: str = "true",
+        before: str = "true",
     ) -> tuple[Trajectory, str, Gateway]:
-        """A run on a fresh repository: trajectory, output of ``look`` there afterwards, the gateway."""
+        """A run on a fresh repository: trajectory, output of ``look`` there afterwards, the gateway.
+
+        ``before`` is run in the container first.
+        """
         provider = LiteLLMProvider("openai/loopback", base_url=url, api_key_env="TEST_OPENHANDS_KEY")
         door = Gateway(
             provider,
@@ -87,7 +91,7 @@ class Here:
         name = f"{UNIQUE}/{secrets.token_hex(3)}"
         bounds = ContainerLimits(memory_mb=2048, pids=512)
         with self.engine.start(self.image, name=name, limits=bounds, mounts=agent.mounts(self.options)) as container:
-            container.run(f"mkdir /repo; {REPOSITORY}", timeout=60)
+            container.run(f"{before}; mkdir /repo; {REPOSITORY}", timeout=60)
             env = workspace.environment(container)
             task = Task("calc-1", "add() subtracts.\nIt should add.", "/repo", env, tmp_path / "events.jsonl")
             done = agent.solve(task, container, door, limits or AgentLimits(seconds=120))
@@ -247,6 +251,18 @@ def test_a_command_has_a_limit_and_its_end_of_the_shell_is_survived(here: Here, 
     assert "timed out after 2" in seen[0]["content"]
     assert [event["extras"]["metadata"]["exit_code"] for event in seen] == [-1, 130, 7, 0]
     assert "again in /repo" in seen[3]["content"] and done.exit_status is ExitStatus.SUBMITTED
+
+
+def test_each_command_has_its_own_output_however_slow_the_prompt(here: Here, tmp_path: Path) -> None:
+    """Commands of one turn follow each other at once; the prompt, with its ``$(pwd)``, may come much later."""
+    slow = "mkdir -p ~; echo 'pwd() { sleep 0.3; builtin pwd; }' > ~/.bashrc"
+    commands = ["echo one", "seq 3000 3002", "cat <<'EOF'\nhere\nEOF", "seq 12000 | tail -n 11000", "false"]
+    with OpenAIServer(script(tmp_path, commands, [SUBMIT])) as server:
+        done, _, _ = here.solve(tmp_path, server.url, before=slow)
+    seen = [event for event in done.history if event.get("observation") == "run"]
+    first = [event["content"].split("\n[The command", 1)[0].rstrip() for event in seen]
+    assert first[:3] == ["one", "3000\n3001\n3002", "here"] and "12000" in first[3] and "3001" not in first[3]
+    assert [event["extras"]["metadata"]["exit_code"] for event in seen] == [0, 0, 0, 0, 1]
 
 
 def test_a_fault_of_the_provider_ends_the_run_as_that_fault(here: Here, tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import gc
 import json
 import os
 import sys
+import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -84,29 +86,14 @@ def _prepare_terminal(instance: dict[str, str], seconds: float) -> None:
     The backend looks these things up by the names that are replaced here; there is no setting for them.
     A command beyond its limit goes on; the model is told, and may wait or interrupt it.
     """
-    from openhands.tools.terminal import constants, impl
+    from openhands.tools.terminal import impl
     from openhands.tools.terminal.terminal import factory, subprocess_terminal
 
     subprocess_terminal.build_terminal_env = lambda extra=None: dict(instance)
     subprocess_terminal.process_priority_prefix = lambda env: []
     factory._is_tmux_available = impl._is_tmux_available = lambda: False  # the image's
-    shell = subprocess_terminal.SubprocessTerminal
-    initialize, read_screen, execute = shell.initialize, shell.read_screen, impl.TerminalExecutor.__call__
-
-    def quietly(self: Any) -> None:
-        initialize(self)
-        self._write_pty(b"bind 'set enable-bracketed-paste off'\n")  # its marks would be in every output
-        self._wait_for_output("paste off'")
-        self._wait_for_prompt()
-        self.clear_screen()
-
-    def with_end(self: Any) -> str:
-        """The screen; of a shell that a command has ended, with the prompt that would else be waited for."""
-        screen = str(read_screen(self))
-        if self.process is None or self.process.poll() is None:
-            return screen
-        facts = {"exit_code": self.process.returncode, "working_dir": self.work_dir}
-        return f"{screen}{constants.CMD_OUTPUT_PS1_BEGIN}{json.dumps(facts)}{constants.CMD_OUTPUT_PS1_END}\n"
+    _steady_screen(subprocess_terminal.SubprocessTerminal)
+    execute = impl.TerminalExecutor.__call__
 
     def limited(self: Any, action: Any, conversation: Any = None) -> Any:
         process = self.session.terminal.process
@@ -115,8 +102,62 @@ def _prepare_terminal(instance: dict[str, str], seconds: float) -> None:
         allowed = min(action.timeout or seconds, seconds)
         return execute(self, action.model_copy(update={"timeout": allowed}), conversation)
 
-    shell.initialize, shell.read_screen = quietly, with_end
     impl.TerminalExecutor.__call__ = limited
+
+
+def _steady_screen(shell: Any) -> None:
+    """Let a command begin at one whole prompt, and nothing of the one before come later.
+
+    The SDK takes a prompt, or what is left of one, for the end of the command that it has just sent. Its
+    ``clear_screen`` looks for a prompt without the carriage returns that a terminal adds, finds none, and
+    asks for another, which comes while the next command runs: on a busy machine the model is then shown
+    nothing, and the output with the next command's.
+    """
+    from openhands.tools.terminal.constants import CMD_OUTPUT_PS1_BEGIN as BEGIN
+    from openhands.tools.terminal.constants import CMD_OUTPUT_PS1_END as END
+
+    initialize, read_screen, clear_screen = shell.initialize, shell.read_screen, shell.clear_screen
+
+    def until(done: Callable[[], bool], timeout: float) -> bool:
+        deadline = time.monotonic() + timeout
+        while not (there := done()) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return there
+
+    def text(self: Any) -> str:
+        with self.output_lock:
+            return "".join(self.output_buffer).replace("\r", "")
+
+    def prepared(self: Any) -> None:
+        initialize(self)
+        # Bracketed paste's marks would be in every output. The last word is in no echo of this line.
+        self._write_pty(b"bind 'set enable-bracketed-paste off'; printf '%s%s\\n' shell- ready\n")
+        until(lambda: text(self).partition("shell-ready\n")[2].endswith(f"{END}\n"), 60)
+        self.clear_screen()
+
+    def whole(self: Any) -> str:
+        """The screen; of a shell that a command has ended, with the prompt that would else be waited for."""
+        until(lambda: not text(self).endswith(END), 2)  # its last line end is on its way
+        screen = str(read_screen(self))
+        if self.process is None or self.process.poll() is None:
+            return screen
+        facts = {"exit_code": self.process.returncode, "working_dir": self.work_dir}
+        return f"{screen}{BEGIN}{json.dumps(facts)}{END}\n"
+
+    def cleared(self: Any) -> None:
+        kept = getattr(self, "prompts_kept", 0)
+        until(lambda: (now := text(self)).count(END) > kept or now.endswith(f"{END}\n"), 1)
+        with self.output_lock:
+            screen = "".join(self.output_buffer).replace("\r", "")
+            start = screen.rfind(BEGIN)
+            self.prompts_kept = int(start >= 0 and END in screen[start:])
+            if self.prompts_kept:
+                self.output_buffer.clear()
+                self.output_buffer.append(screen[start:])
+        if not self.prompts_kept:
+            clear_screen(self)
+
+    shell.initialize, shell.read_screen, shell.clear_screen = prepared, whole, cleared
 
 
 def _agent(task: dict[str, Any]) -> Any:
