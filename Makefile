@@ -110,6 +110,7 @@ bench-dataset: $(ENV) ## measure what a dataset of 20,000 rows and 2 GB adds to 
 
 bench-images: $(ENV) ## measure S3 to runnable image against downloading the file and `docker load`
 	$(RUN) $(BIN)/python bench/images.py
+	$(RUN) $(BIN)/python bench/images.py --mbit 1000
 
 clean: ## remove the environments and the tools' caches; never outputs, which cost money
 	rm -rf .venv .venv-swebench .cache .mypy_cache .ruff_cache .pytest_cache trajmake.egg-info

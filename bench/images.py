@@ -92,6 +92,30 @@ def ours(host: Host, uri: str) -> float:
 
 
 @contextlib.contextmanager
+def link(mbit: int) -> Iterator[tuple[str, list[str]]]:
+    """A network of its own behind a link of so many Mbit/s each way: its address, and what to run a command there."""
+    here, there = f"tmb{os.getpid()}", f"tmc{os.getpid()}"
+    within = ["ip", "netns", "exec", here]
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True)
+
+    run("ip", "netns", "add", here)
+    try:
+        run("ip", "link", "add", here, "type", "veth", "peer", "name", there, "netns", here)
+        run("ip", "address", "add", "198.18.0.1/30", "dev", here)  # of the block for benchmarks, RFC 2544
+        run(*within, "ip", "address", "add", "198.18.0.2/30", "dev", there)
+        run(*within, "ip", "link", "set", "lo", "up")
+        for prefix, name in (([], here), (within, there)):
+            run(*prefix, "ip", "link", "set", name, "up")
+            shape = ["tbf", "rate", f"{mbit}mbit", "burst", "1mb", "latency", "50ms"]
+            run(*prefix, "tc", "qdisc", "add", "dev", name, "root", *shape)
+        yield "198.18.0.2", within
+    finally:
+        run("ip", "netns", "del", here)  # the link goes with it
+
+
+@contextlib.contextmanager
 def keys(store: object_stores.Store) -> Iterator[None]:
     os.environ.update(store.keys)
     yield
@@ -110,14 +134,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--mbit", type=int, default=0, help="speed of the link to the store; 0: none")
     chosen = parser.parse_args()
     if why := object_stores.without_swift():
         sys.exit(why)
-    with tempfile.TemporaryDirectory(prefix="bench-images-") as name:
-        scratch = Path(name)
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-images-")))
+        address, within = stack.enter_context(link(chosen.mbit)) if chosen.mbit else ("127.0.0.1", [])
         build(scratch / "image.tar", chosen.megabytes * 10**6)
         identity = read_archive(scratch / "image.tar").image_id
-        with object_stores.swift(scratch) as store, keys(store):
+        with object_stores.swift(scratch, address, within) as store, keys(store):
             store.client().create_bucket(Bucket="images")
             store.client().upload_file(str(scratch / "image.tar"), "images", "image.tar")
             (scratch / "image.tar").unlink()

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,22 +86,26 @@ def without_swift() -> str:
 
 
 @contextlib.contextmanager
-def swift(folder: Path) -> Iterator[Store]:
-    """OpenStack Swift with s3api and tempauth: persistent, checks signatures."""
+def swift(folder: Path, address: str = "127.0.0.1", within: Sequence[str] = ()) -> Iterator[Store]:
+    """OpenStack Swift with s3api and tempauth: persistent, checks signatures.
+
+    ``within`` goes before its commands, for a network of its own that has ``address``.
+    """
     ports = {name: free_port() for name in ("proxy", "account", "container", "object", "memcached")}
-    _swift_files(folder, ports)
-    commands = {name: [f"swift-{name}-server", str(folder / f"{name}.conf")] for name in list(ports)[:4]}
+    _swift_files(folder, ports, address)
+    commands = {name: [*within, f"swift-{name}-server", str(folder / f"{name}.conf")] for name in list(ports)[:4]}
     user = ["-u", "root"] if os.geteuid() == 0 else []
-    commands["memcached"] = ["memcached", "-l", "127.0.0.1", "-p", str(ports["memcached"]), *user]
+    commands["memcached"] = [*within, "memcached", "-l", "127.0.0.1", "-p", str(ports["memcached"]), *user]
     with contextlib.ExitStack() as stack:
         for name, command in commands.items():
             stack.enter_context(_running(command, folder / f"{name}.log"))
-        for port in ports.values():
-            _wait(port)
-        yield Store(f"http://127.0.0.1:{ports['proxy']}")
+        for name, port in ports.items():
+            if not within or name == "proxy":  # the others are seen from inside alone
+                _wait(port, address)
+        yield Store(f"http://{address}:{ports['proxy']}")
 
 
-def _swift_files(folder: Path, ports: Mapping[str, int]) -> None:
+def _swift_files(folder: Path, ports: Mapping[str, int], address: str) -> None:
     for name in ("account", "container", "object"):
         (folder / "devices" / "d1").mkdir(parents=True, exist_ok=True)
         builder = f"{name}.builder"
@@ -127,7 +131,7 @@ def _swift_files(folder: Path, ports: Mapping[str, int]) -> None:
         "dlo": "use = egg:swift#dlo",
     }
     (folder / "proxy.conf").write_text(
-        f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {ports['proxy']}\nworkers = 2\nswift_dir = {folder}\n"
+        f"[DEFAULT]\nbind_ip = {address}\nbind_port = {ports['proxy']}\nworkers = 2\nswift_dir = {folder}\n"
         f"user = {_user()}\nlog_level = WARNING\n[pipeline:main]\npipeline = {pipeline}\n"
         "[app:proxy-server]\nuse = egg:swift#proxy\nallow_account_management = true\naccount_autocreate = true\n"
         + "".join(f"[filter:{name}]\n{text}\n" for name, text in filters.items())
@@ -175,10 +179,10 @@ def _running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
             process.wait()
 
 
-def _wait(port: int) -> None:
+def _wait(port: int, address: str = "127.0.0.1") -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with contextlib.suppress(OSError), socket.create_connection((address, port), 1):
             return
         time.sleep(0.1)
     raise TimeoutError(f"nothing listens on port {port}")

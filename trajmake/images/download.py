@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -113,20 +114,25 @@ class Download:
         journal = os.open(self._journal, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         pool, checker = ThreadPoolExecutor(WORKERS, "download"), ThreadPoolExecutor(1, "check")
         try:
-            wanted = [block for span in spans for block in self._blocks_of(*span)]
-            coming = {
-                block: pool.submit(self._fetch, block, handle, journal)
-                for block in dict.fromkeys(wanted)
-                if block not in done
-            }
+            arrived = _Arrived()
+            coming: dict[int, Future[None]] = {}
 
-            def fetched(block: int) -> None:
+            def begin(block: int) -> None:
                 if block not in coming and block not in done:
-                    coming[block] = pool.submit(self._fetch, block, handle, journal)
-                if block in coming:
-                    coming[block].result()
+                    coming[block] = pool.submit(self._fetch, block, handle, journal, arrived)
+                    coming[block].add_done_callback(lambda _: arrived.tell())
 
-            read = partial(self._read, handle, fetched)
+            def there(block: int, position: int) -> int:
+                begin(block)
+                start, length = self._span(block)
+                if block in done or arrived.wait(coming[block], block, position):
+                    return start + length
+                return arrived.upto[block]
+
+            for start, length in spans:
+                for block in self._blocks_of(start, length):
+                    begin(block)
+            read = partial(self._read, handle, there)
             yield Coming(read, checker.submit(self._check, read).result if check else None)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -178,7 +184,7 @@ class Download:
             hint = "Its server gives no parts, so that it begins anew each time."
             raise ImageMissingError(message, hint) from error
 
-    def _fetch(self, block: int, handle: int, journal: int) -> None:
+    def _fetch(self, block: int, handle: int, journal: int, arrived: _Arrived) -> None:
         start, length = self._span(block)
         position = start
         for data in ranged.read(self._remote, start, length):
@@ -186,14 +192,13 @@ class Download:
             while view:
                 written = os.pwrite(handle, view, position)
                 view, position = view[written:], position + written
+            arrived.tell(block, position)
         os.write(journal, f"{block}\n".encode())
 
-    def _read(self, handle: int, fetched: Callable[[int], None], start: int, length: int) -> Iterator[bytes]:
-        end = start + length
-        for block in self._blocks_of(start, length):
-            fetched(block)
-            first, size = self._span(block)
-            position, until = max(first, start), min(first + size, end)
+    def _read(self, handle: int, there: Callable[[int, int], int], start: int, length: int) -> Iterator[bytes]:
+        position, end = start, start + length
+        while position < end:
+            until = min(there(position // BLOCK, position), end)
             while position < until:
                 data = os.pread(handle, min(_SLICE, until - position), position)
                 if not data:
@@ -228,3 +233,31 @@ class Download:
             return {int(line) for line in lines[:-1] if line.isdecimal() and int(line) < self._blocks}
         except (OSError, ValueError):
             return set()
+
+
+class _Arrived:
+    """How far blocks on their way have come.
+
+    Attributes:
+        upto: For a block the first byte that is not there yet, from its first piece on.
+    """
+
+    def __init__(self) -> None:
+        self.upto: dict[int, int] = {}
+        self._changed = threading.Condition()
+
+    def tell(self, block: int = -1, upto: int = 0) -> None:
+        """Wake those who wait: a block has come so far, or has ended."""
+        with self._changed:
+            if block >= 0:
+                self.upto[block] = upto
+            self._changed.notify_all()
+
+    def wait(self, coming: Future[None], block: int, position: int) -> bool:
+        """Wait until a block has come beyond ``position``; whether it is complete. What has ended it is raised."""
+        with self._changed:
+            self._changed.wait_for(lambda: coming.done() or self.upto.get(block, 0) > position)
+        if coming.done():
+            coming.result()
+            return True
+        return False
