@@ -126,6 +126,19 @@ def test_a_subset_is_what_all_selections_have_in_common(tmp_path, mixed, argumen
     assert [one.get("instance_id", "") for one in found] == wanted
 
 
+def test_a_subset_is_of_the_sessions_dataset_unless_another_is_named(tmp_path, mixed):
+    (tmp_path / "config").mkdir()
+    config = {"dataset": str(mixed), "models": ["x"], "catalog": {"x": {"agent": "empty"}}}
+    (tmp_path / "config/config.yaml").write_text(json.dumps(config))
+    done = trajmake("create-subset", "--output", "sub.jsonl", "--instance-ids", "ruby", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "sub.jsonl").read_text())["instance_id"] == "ruby"
+    done = trajmake(
+        "create-subset", "--output", "no.jsonl", "--repo", "a/b", "--configfile", "other.yaml", cwd=tmp_path
+    )
+    assert done.returncode == 2 and "There is no configuration file other.yaml." in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

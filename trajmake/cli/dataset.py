@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Datasets: see what is in them, bring them into one shape.", no_args_is_help=True)
 
+_CONFIG = Path("config/config.yaml")
 _MOST = 12  # values of one kind that the summary names
 _Files = Annotated[list[Path], typer.Argument(help="Files of any shape, or folders of one-row files.")]
 _Output = Annotated[Path, typer.Option(help="JSONL file to write; it appears only when it is complete.")]
@@ -60,8 +61,11 @@ def import_(dataset: _Files, output: _Output, strict: _Strict = False) -> None:
 
 
 def create_subset(
-    dataset: Annotated[Path, typer.Option(help="File of any shape, or folder of one-row files.")],
     output: _Output,
+    dataset: Annotated[
+        Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
+        typer.Option(help="File of any shape, or folder of one-row files; without it, the configuration's."),
+    ] = None,
     instance_ids: Annotated[str, typer.Option(help="Ids, separated by commas.")] = "",
     instances_file: Annotated[
         Optional[Path],  # noqa: UP045 - typer reads the annotation at run time
@@ -69,10 +73,13 @@ def create_subset(
     ] = None,
     repo: Annotated[str, typer.Option(help="owner/name")] = "",
     language: Annotated[str, typer.Option(help="For example python.")] = "",
+    configfile: Annotated[Path, typer.Option(help="The session's configuration: it names the dataset.")] = _CONFIG,
 ) -> None:
     """Write the rows that all selections given have in common, in the dataset's order."""
+    from trajmake import settings
     from trajmake.datasets import writing
 
+    dataset = dataset or Path(settings.from_file(configfile).dataset)
     lists = [[name.strip() for name in instance_ids.split(",") if name.strip()]] if instance_ids else []
     if instances_file is not None:
         lists.append(writing.read_ids(instances_file))
@@ -94,7 +101,7 @@ def _show(paths: list[Path], report: Report) -> None:
     summary.add_row("parser", Text(_counted(report.parsers)))
     console.print(summary)
     if not report.problems:
-        console.print("No problems.")
+        console.print("No problems." if report.rows else "No rows.")
         return
     table = Table(
         "row",

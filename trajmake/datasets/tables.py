@@ -31,7 +31,10 @@ def read_csv(path: Path) -> Iterator[Row]:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             yield from _csv_rows(path, csv.reader(stream, strict=True))
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not in UTF-8: {error}.", "Save it as CSV in UTF-8.") from error
+        raise DatasetError(
+            f"{path} is neither JSON, XLSX nor Parquet, and as CSV it is not in UTF-8: {error}.",
+            "Save it as CSV in UTF-8, or make the file anew where it should be of another kind.",
+        ) from error
     finally:
         csv.field_size_limit(limit)
 
