@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 Outcome = Mapping[str, Any]
@@ -41,6 +42,7 @@ def final_report(
         f"Failed: {statuses['FAILED']}",
         f"Timed Out: {statuses['TIMEOUT']}",
         *_missing(statuses),
+        *_not_done(statuses),
         f"Resolved: {_resolved(everything)}",
         f"Completion Time: {_completed(everything)}",
         "",
@@ -63,6 +65,7 @@ def model_summary(name: str, configuration: str, outcomes: Sequence[Outcome]) ->
         f"Failed: {statuses['FAILED']}",
         f"Timed Out: {statuses['TIMEOUT']}",
         *_missing(statuses),
+        *_not_done(statuses),
         f"Success Rate: {_percent(statuses['SUCCESS'], len(outcomes))}",
         f"Resolved: {_resolved(outcomes)}",
         f"Cost: {_cost(outcomes)}",
@@ -76,6 +79,25 @@ def model_summary(name: str, configuration: str, outcomes: Sequence[Outcome]) ->
 
 def _missing(statuses: Counter[str]) -> list[str]:
     return [f"Missing: {statuses['MISSING']} (no prediction; not resolved)"] if statuses["MISSING"] else []
+
+
+def _not_done(statuses: Counter[str]) -> list[str]:
+    counts = [f"{statuses[name]} {name}" for name in ("IN_PROGRESS", "STALE", "PENDING") if statuses[name]]
+    return [f"Not finished: {', '.join(counts)}"] if counts else []
+
+
+def unfinished(outcomes: Sequence[Outcome], logs: Path) -> str:
+    """What a summary lacks, and why.
+
+    Args:
+        outcomes: All runs, those of :func:`trajmake.sessions.outcome.unfinished` among them.
+        logs: Folder of the session's logs.
+    """
+    lacking = [outcome for outcome in outcomes if outcome.get("unfinished")]
+    lines = [f"INCOMPLETE: {len(lacking)} of {len(outcomes)} runs have no verdict."]
+    lines += [f"  {_name(one)}: {one['status']}, {one['unfinished']}" for one in lacking]
+    lines += [f"What ended a job: its log in {logs}, Snakemake's in .snakemake/log.", "The same command goes on.", ""]
+    return "\n".join(lines) + "\n"
 
 
 def session_faults(outcomes: Sequence[Outcome], nameless: Sequence[str]) -> str:
@@ -100,7 +122,7 @@ def fault_summary(outcomes: Sequence[Outcome], *, examples: int = 3) -> str:
     for outcome in outcomes:
         if outcome["status"] == "FAILED":
             key = tuple(str(outcome[f"fault_{part}"] or "") for part in ("stage", "reason", "message", "hint"))
-            groups.setdefault(key, []).append(f"{outcome['model']}/{outcome['instance_id']}")  # type: ignore[arg-type]
+            groups.setdefault(key, []).append(_name(outcome))  # type: ignore[arg-type]
     lines = []
     for (stage, reason, message, hint), names in sorted(groups.items()):
         more = f" and {len(names) - examples} more" if len(names) > examples else ""
@@ -137,7 +159,7 @@ def _notes(outcomes: Sequence[Outcome]) -> str:
 def _flags(outcomes: Sequence[Outcome]) -> str:
     """What should be looked at before a result is believed; with where it was seen."""
     lines = [
-        f"{outcome['model']}/{outcome['instance_id']}: {flag['kind']} ({flag['count']}): {'; '.join(flag['evidence'])}"
+        f"{_name(outcome)}: {flag['kind']} ({flag['count']}): {'; '.join(flag['evidence'])}"
         for outcome in outcomes
         for flag in outcome.get("flags", ())
     ]
@@ -150,6 +172,10 @@ def _listed(title: str, lines: Sequence[str], remark: str = "") -> str:
     return f"{'-' * 72}\n{title}: {len(lines)}{remark}\n" + "".join(f"  {line}\n" for line in lines)
 
 
+def _name(outcome: Outcome) -> str:
+    return f"{outcome['model']}/{outcome['instance_id']}"
+
+
 def _row(outcome: Outcome) -> str:
     what = outcome["fault_reason"] or outcome["exit_status"] or ""
     name = " ".join(outcome["instance_id"].split())
@@ -159,14 +185,16 @@ def _row(outcome: Outcome) -> str:
 def _resolved(outcomes: Sequence[Outcome]) -> str:
     judged = [outcome for outcome in outcomes if outcome["resolved"] is not None]
     resolved = sum(outcome["resolved"] for outcome in judged)
-    apart = len(outcomes) - len(judged)
+    lacking = sum("unfinished" in outcome for outcome in outcomes)
+    apart = len(outcomes) - len(judged) - lacking
     note = f"; {apart} with a fault of the machine left out" if apart else ""
+    note += f"; {lacking} without a verdict left out" if lacking else ""
     return f"{resolved} of {len(judged)} ({_percent(resolved, len(judged))}{note})"
 
 
 def _cost(outcomes: Sequence[Outcome]) -> str:
     known = [outcome["cost_usd"] for outcome in outcomes if outcome["cost_usd"] is not None]
-    unknown = sum(outcome["cost_usd"] is None for outcome in outcomes)
+    unknown = sum(outcome["cost_usd"] is None for outcome in outcomes if "unfinished" not in outcome)
     return f"{sum(known):.4f} USD" + (f" and {unknown} runs of unknown price" if unknown else "")
 
 

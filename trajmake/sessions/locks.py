@@ -57,6 +57,24 @@ def held(path: Path | str) -> bool:
     return False
 
 
+def drives(path: Path | str) -> bool:
+    """Whether this process holds a driver's lock."""
+    return any(os.path.samefile(path, stream.name) for stream in _held if os.path.exists(path))
+
+
+def signature(path: Path | str) -> str:
+    """Who took this lock last, living or dead: ``process PID on HOST``; empty where nobody did."""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def made_here(path: Path | str) -> bool:
+    """Whether a process of this host, or nobody, took this lock last."""
+    return signature(path).rpartition(" on ")[2] in ("", socket.gethostname())
+
+
 @contextlib.contextmanager
 def claim(path: Path | str, *, patience: float = 0.0) -> Iterator[None]:
     """Hold a claim while the block runs.

@@ -15,6 +15,9 @@ from trajmake.sessions.faults import Fault
 from trajmake.sessions.status import StatusLine
 
 TIMEOUT_EXIT_CODE = 124  # as timeout(1) has it
+_KEYS = """session model instance_id status seconds exit_code verdict resolved message exit_status steps cost_usd
+prompt_tokens completion_tokens patch_bytes patch_applied flaky warnings flags fail_to_pass_passed fail_to_pass_total
+pass_to_pass_passed pass_to_pass_total started ended fault_stage fault_reason fault_message fault_hint""".split()
 
 
 def build(
@@ -68,6 +71,20 @@ def build(
         "fault_message": fault.message if fault else verdict.message if infra else None,
         "fault_hint": fault.hint if fault else None,
     }
+
+
+def unfinished(session: str, model: str, instance_id: str, status: str, stage: str, why: str) -> dict[str, Any]:
+    """What is shown of a run that has no outcome yet: the same keys, and ``unfinished``, why that is so.
+
+    Args:
+        session, model, instance_id: The run.
+        status: As in :mod:`trajmake.sessions.survey`.
+        stage: The first that is not done.
+        why: A sentence.
+    """
+    known = {"session": session, "model": model, "instance_id": instance_id, "status": status, "verdict": ""}
+    lists: dict[str, Any] = {"flaky": [], "warnings": [], "flags": []}
+    return dict.fromkeys(_KEYS) | known | lists | {"message": why, "unfinished": f"{stage}: {why}"}
 
 
 def status_line(outcome: Mapping[str, Any]) -> StatusLine:

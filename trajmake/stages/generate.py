@@ -76,9 +76,10 @@ class Job:
                 logger.info("taken over from a run that was still going on")
                 return
             self._status(StatusLine(Status.IN_PROGRESS, int(self.started)))
-            dataset = Dataset.of(self.options)
-            instance = dataset.instance(layout.original_name(self.instance_id))
-            self._act(instance, dataset.image_uri(instance.instance_id))
+            with status.heartbeat(self._place(layout.STATUS)):
+                dataset = Dataset.of(self.options)
+                instance = dataset.instance(layout.original_name(self.instance_id))
+                self._act(instance, dataset.image_uri(instance.instance_id))
 
     def give_up(self, fault: Fault) -> None:
         """Write the fault record in the place of the outputs."""

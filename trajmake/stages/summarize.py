@@ -10,7 +10,9 @@ from typing import Any
 from trajmake import agents, files, predictions, settings
 from trajmake.datasets import Dataset
 from trajmake.reports import swebench, tables, texts
-from trajmake.settings import ModelSettings
+from trajmake.request import Request
+from trajmake.sessions import layout, locks, survey
+from trajmake.settings import ModelSettings, Settings
 from trajmake.stages.boundary import log_to, logger
 
 
@@ -45,22 +47,55 @@ def summarize(
     options = settings.load(config)
     with log_to(log):
         states = [files.read_json(path) for path in outcomes]
-        blocks = []
-        for name in options.models:
-            entry = options.catalog[name]
-            chosen = [state for state in states if state["model"] == name]
-            blocks.append((entry.display_name or name, _configuration(entry), chosen))
         files.write_text(table, tables.results_csv(states))
-        dataset = Dataset.of(options)
-        invalid = dataset.invalid(options.instances)
-        ids = {state["instance_id"] for state in states}
-        said = predictions.problems(options, dataset.ids, ids)
-        files.write_text(
-            report, texts.final_report(options.session, options.dataset, blocks, [*map(str, invalid)], said)
-        )
+        invalid = Dataset.of(options).invalid(options.instances)
+        files.write_text(report, _report(options, states))
         nameless = [str(row) for row in invalid if not row.runnable]
         files.write_text(faults, texts.session_faults(states, nameless))
         logger.info("summarized %d runs", len(states))
+
+
+def leave_incomplete(options: Settings, instances: Sequence[str], workflow: Any) -> None:
+    """After a failed run of Snakemake: where jobs left nothing, the table and a report marked incomplete.
+
+    ``faults.txt`` goes, so that the next run makes the summary and looks for faults again. Nothing is done where
+    every run has its outcome, where single files were asked for, or where this process does not drive the session.
+
+    Args:
+        options: The settings.
+        instances: Safe names of the instances to run.
+        workflow: Snakemake's workflow object.
+    """
+    root = Path(options.output_dir)
+    results = root / layout.RESULTS.format(session=options.session)
+    if not locks.drives(root / layout.LOCK.format(session=options.session)) or not Request.of(workflow).whole:
+        return
+    runs = [(model, instance_id) for model in options.models for instance_id in instances]
+    states = survey.survey(root, options.session, runs)
+    if not any(state.get("unfinished") for state in states) and (results / "faults.txt").exists():
+        return
+    with log_to(root / layout.LOGS.format(session=options.session) / "incomplete.log"):
+        (results / "faults.txt").unlink(missing_ok=True)
+        (results / "complete.json").unlink(missing_ok=True)
+        files.write_text(results / "results.csv", tables.results_csv(states))
+        files.write_text(results / "final_report.txt", _report(options, states, incomplete=True))
+        said = texts.unfinished(states, root / layout.LOGS.format(session=options.session))
+        logger.error("%s", said)
+        print(f"\n{said}Summary so far: {results}/final_report.txt", file=sys.stderr)
+
+
+def _report(options: Settings, states: Sequence[Mapping[str, Any]], *, incomplete: bool = False) -> str:
+    blocks = []
+    for name in options.models:
+        entry = options.catalog[name]
+        chosen = [state for state in states if state["model"] == name]
+        blocks.append((entry.display_name or name, _configuration(entry), chosen))
+    dataset = Dataset.of(options)
+    invalid = [str(row) for row in dataset.invalid(options.instances)]
+    said = predictions.problems(options, dataset.ids, {state["instance_id"] for state in states})
+    report = texts.final_report(options.session, options.dataset, blocks, invalid, said)
+    logs = Path(options.output_dir) / layout.LOGS.format(session=options.session)
+    return f"{texts.unfinished(states, logs)}{report}" if incomplete else report
 
 
 def verify(*, faults: str, complete: str, log: str) -> None:

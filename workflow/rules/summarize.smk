@@ -3,6 +3,14 @@
 # in:  eval_outputs/{instance_id}/outcome.json of every model and instance
 # out: results/{session}/{results.csv,final_report.txt,{model}_summary.txt,{model}.preds.json,
 #      {model}.run_report.json}, complete.json when the machine met no fault
+#
+# Where jobs were killed outright, results.csv and final_report.txt come from `onerror`, marked incomplete.
+from trajmake.stages.summarize import leave_incomplete
+
+
+onerror:
+    with reported():
+        leave_incomplete(SETTINGS, INSTANCES, workflow)
 
 
 rule summarize_model:
