@@ -26,6 +26,7 @@ localrules:
     all,
     calibrate,
     gate,
+    retry,
     verify,
 
 

@@ -28,6 +28,7 @@ LOCK = "results/{session}/.driver.lock"
 CLAIM = INSTANCE + "/.claim"
 JOURNAL = INSTANCE + "/llm_completions/{instance_id}"
 SPENDING = "results/{session}/spending"
+RETRY = "results/{session}/retry"  # names too many for a command line: a profile, targets
 RENEWALS = "results/{session}/.renewals.json"
 
 NAME = r"[^/\s]+"  # what a wildcard may match

@@ -1,5 +1,6 @@
 # Which instances are run, which are calibrated, what agents bring along: input functions beside common.smk's.
 from trajmake import agents
+from trajmake import retry as retrying
 
 
 def only_calibrated(wildcards):
@@ -24,3 +25,9 @@ def agent_bundle(wildcards):
     due = PLAN.due(wildcards.model, wildcards.instance_id)
     names = agents.bundles(SETTINGS.catalog[wildcards.model].agent) if due else []
     return expand(f"{OUT}/{layout.BUNDLES}/{{bundle}}.json", bundle=names)
+
+
+def chosen_runs(wildcards):
+    """What `trajmake retry` chose."""
+    with reported():
+        return retrying.targets(OUT, SESSION)

@@ -99,3 +99,11 @@ rule verify:
         "Looking for faults in session {wildcards.session}"
     script:
         "../scripts/verify.py"
+
+
+rule retry:
+    """The runs that `trajmake retry` chose, where their names are too many for a command line."""
+    input:
+        chosen_runs,
+    message:
+        "What was chosen is done"
