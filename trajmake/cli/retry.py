@@ -62,11 +62,7 @@ def retry(
     words = retrying.command(made, options, given, context.args) if chosen else []
     _say(made, len(states), options)
     if create_dataset and chosen:
-        from trajmake.datasets import writing
-
-        ids = list(dict.fromkeys(state["instance_id"] for state in chosen))
-        count = writing.create_subset(Path(options.dataset), create_dataset, instance_ids=[ids])
-        typer.echo(f"{create_dataset}: {count} rows", err=True)
+        _write_rows(made, options, create_dataset)
     if as_json:
         shown = [{key: state.get(key) for key in _SHOWN} for state in chosen]
         typer.echo(json.dumps({"session": options.session, "runs": shown, "others": made.others, "command": words}))
@@ -114,6 +110,14 @@ def _say(made: Retry, total: int, options: Settings) -> None:
             "alone; plain `snakemake` makes them too",
             err=True,
         )
+
+
+def _write_rows(made: Retry, options: Settings, path: Path) -> None:
+    from trajmake.datasets import writing
+
+    ids = {state["instance_id"] for state in made.chosen}
+    count = writing.create_subset(Path(options.dataset), path, instance_ids=[ids])
+    typer.echo(f"{path}: {count} rows", err=True)
 
 
 def _names(text: str) -> list[str]:

@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
-INSTANCE = "trajectories/{session}/{model}/instance_{instance_id}"
+TRAJECTORIES = "trajectories/{session}"
+INSTANCE = TRAJECTORIES + "/{model}/instance_{instance_id}"
 EVALUATION = INSTANCE + "/eval_outputs/{instance_id}"
 RESULTS = "results/{session}"
 CALIBRATION = RESULTS + "/calibration.csv"
 LOGS = "logs/{session}"
-STATUS = "progress/{session}/{model}_{instance_id}.status"
+PROGRESS = "progress/{session}"
+STATUS = PROGRESS + "/{model}_{instance_id}.status"
 IMAGES = "images"
 BUNDLES = "bundles"  # what agents bring into containers
 INDEX = "index"  # of datasets: trajmake.datasets.index

@@ -1,0 +1,61 @@
+"""``trajmake clean``: old sessions, removed after a question."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trajmake.errors import ConfigError
+
+_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def clean(
+    older_than: Annotated[str, typer.Option(help="Sessions unused for so long: 90m, 12h, 7d, 2w.")] = "",
+    session: Annotated[str, typer.Option(help="One session; with --older-than only if it is as old.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    output_dir: Annotated[Path, typer.Option(help="`output_dir` of the configuration.")] = Path("outputs"),
+) -> None:
+    """Remove old sessions for good: trajectories, results, logs. One that somebody works on is never touched.
+
+    Images and bundles stay; see `trajmake images prune`.
+    """
+    from trajmake.sessions import cleaning
+
+    if not older_than and not session:
+        raise ConfigError("Nothing is chosen.", "Give --older-than 7d, or --session NAME.")
+    oldest = time.time() - _seconds(older_than) if older_than else time.time()
+    known = [cleaning.look(output_dir, name) for name in ([session] if session else cleaning.names(output_dir))]
+    chosen = []
+    for one in known:
+        if one.last_used > oldest and older_than:
+            continue
+        if (who := cleaning.user(output_dir, one)) and not session:
+            typer.echo(f"{one.name} stays: it {who}", err=True)
+            continue
+        chosen.append(one)
+        used = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.last_used))
+        typer.echo(
+            f"{one.name}: last used {used}, {one.bytes / 1e9:.3f} GB, {one.trajectories} trajectories, "
+            f"{one.usd:.2f} USD spent"
+        )
+    if not chosen:
+        typer.echo("Nothing to remove.")
+        return
+    number = f"{len(chosen)} session{'s' * (len(chosen) > 1)}"
+    if not yes and not typer.confirm(f"Remove {number} from {output_dir} for good?", err=True):
+        raise typer.Exit(1)
+    for one in chosen:
+        cleaning.remove(output_dir, one)
+    typer.echo(f"{number} removed, {sum(one.bytes for one in chosen) / 1e9:.3f} GB freed")
+
+
+def _seconds(age: str) -> int:
+    parts = re.fullmatch(r"([0-9]+)([mhdw])", age)
+    if not parts:
+        raise ConfigError(f"--older-than {age} is no age.", "Write a number and m, h, d or w: 7d.")
+    return int(parts[1]) * _SECONDS[parts[2]]

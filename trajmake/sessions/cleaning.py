@@ -1,0 +1,100 @@
+"""Old sessions: which there are, and removing them.
+
+A session is a folder under ``results`` that a driver has locked; nothing else is ever removed. Images, bundles and
+indexes of datasets are no session's and stay.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trajmake.errors import ClaimedError, ConfigError
+from trajmake.llm.spending import Spending
+from trajmake.sessions import layout, locks
+from trajmake.sessions.status import DEAD_AFTER_SECONDS
+
+# The results go last: with their lock gone, what is left would be no session any more.
+_PLACES = (layout.TRAJECTORIES, layout.PROGRESS, layout.LOGS, layout.BENCHMARKS, layout.RESULTS)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session on disk.
+
+    Attributes:
+        name: Its name.
+        last_used: Unix time of its newest file.
+        bytes: What its files hold.
+        trajectories: How many runs have one.
+        usd: What its answers cost, as far as known.
+    """
+
+    name: str
+    last_used: float
+    bytes: int
+    trajectories: int
+    usd: float
+
+
+def names(output_dir: Path) -> list[str]:
+    """The sessions under an output folder."""
+    locked = output_dir.glob(layout.LOCK.format(session="*"))
+    return sorted(path.parent.name for path in locked if not path.parent.is_symlink())
+
+
+def look(output_dir: Path, name: str) -> Session:
+    """Look a session over.
+
+    Raises:
+        ConfigError: there is none of this name, or a part of it is a link to another place.
+    """
+    if name not in (known := names(output_dir)):
+        hint = f"Sessions there: {', '.join(known) or 'none'}."
+        raise ConfigError(f"{output_dir} holds no session {name}.", hint)
+    last, size = 0.0, 0
+    for place in _places(output_dir, name):
+        if place.is_symlink():
+            raise ConfigError(f"{place} is a link; what it leads to is not removed.", "Remove it by hand.")
+        for folder, _, found in os.walk(place):
+            for facts in (os.lstat(os.path.join(folder, file)) for file in found):
+                last, size = max(last, facts.st_mtime), size + facts.st_size
+    runs = output_dir / layout.TRAJECTORIES.format(session=name)
+    count = sum(1 for _ in runs.glob("*/instance_*/output.jsonl"))
+    spent = Spending(output_dir / layout.SPENDING.format(session=name)).spent()
+    return Session(name, last, size, count, spent.usd)
+
+
+def user(output_dir: Path, session: Session) -> str:
+    """Who works on a session, as part of a sentence; empty where nobody does."""
+    lock = output_dir / layout.LOCK.format(session=session.name)
+    claims = (output_dir / layout.TRAJECTORIES.format(session=session.name)).glob("*/instance_*/.claim")
+    if locks.held(lock):
+        return f"is driven by {locks.signature(lock)}"
+    if held := next((claim for claim in claims if locks.held(claim)), None):
+        return f"has a job that still goes on, {locks.signature(held)}"
+    if not locks.made_here(lock) and time.time() - session.last_used < DEAD_AFTER_SECONDS:
+        return f"was used a moment ago by {locks.signature(lock)}"
+    return ""
+
+
+def remove(output_dir: Path, session: Session) -> None:
+    """Remove a session for good; interrupted, it is still one, and removed by the next call.
+
+    Raises:
+        ClaimedError: somebody works on it.
+    """
+    if who := user(output_dir, session):
+        raise ClaimedError(f"Session {session.name} {who}.", "Wait for it, or stop it (kill -TERM).")
+    with locks.claim(output_dir / layout.LOCK.format(session=session.name)):
+        for place in _places(output_dir, session.name):
+            if place.exists():
+                shutil.rmtree(place)
+
+
+def _places(output_dir: Path, name: str) -> Iterator[Path]:
+    return (output_dir / pattern.format(session=name) for pattern in _PLACES)
