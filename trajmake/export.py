@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from trajmake import files
 from trajmake.errors import ConfigError
+from trajmake.llm.journal import Journal
 from trajmake.llm.redaction import clean, environment_secrets
 from trajmake.sessions import layout
 from trajmake.settings.models import CALIBRATING
@@ -168,7 +169,8 @@ def _openhands(run: Run) -> list[dict[str, Any]]:
 def _messages(run: Run) -> list[dict[str, Any]]:
     record, identity = run.record, run.record["instance_id"]
     details = record["metadata"]["details"]
-    found = conversations.read(run.folder / "llm_completions" / layout.safe_name(identity), details.get("steps"))
+    journal = Journal(run.folder / "llm_completions" / layout.safe_name(identity)).of_trajectory()
+    found = conversations.read(journal, details.get("steps"))
     facts = {
         "instance_id": identity,
         "model": run.model,

@@ -24,7 +24,7 @@ from trajmake.grading import code_digest
 from trajmake.llm import readiness
 from trajmake.predictions import Predictions
 from trajmake.request import Request
-from trajmake.sessions import calibration, faults, layout, locks, renewals
+from trajmake.sessions import calibration, faults, kept, layout, locks, renewals
 from trajmake.settings import Settings
 from trajmake.settings.models import CALIBRATING
 
@@ -269,7 +269,8 @@ class Plan:
             raise ConfigError(
                 f"{lock} cannot be written: {error.strerror}.", "Make `output_dir` writable, or set another."
             ) from error
-        runs = ((model, instance_id) for model in chosen.catalog for instance_id in self.candidates)
+        runs = [(model, instance_id) for model in chosen.catalog for instance_id in self.candidates]
+        kept.keep(chosen.output_dir, chosen.session, self._request.forced, runs)
         renewals.order(chosen.output_dir, chosen.session, self._request.forced, runs)
         print(
             f"Session {chosen.session}: {len(chosen.models)} models on {len(self.instances)} instances, "

@@ -46,7 +46,20 @@ class Journal:
             return
         if any(self._numbers()):
             self._rename(self._aside())
-        files.write_json(self.folder / _ATTEMPT, {"id": uuid.uuid4().hex, "made_for": dict(made_for)})
+        new = {"id": uuid.uuid4().hex, "made_for": dict(made_for)}
+        replaces = {"replaces": found.get("replaces") or renew} if renew and found.get("id") == renew else {}
+        files.write_json(self.folder / _ATTEMPT, new | replaces)
+
+    def conclude(self) -> None:
+        """The attempt has a trajectory: it is no longer about to replace another's."""
+        found = attempt(self.folder)
+        if found.pop("replaces", ""):
+            files.write_json(self.folder / _ATTEMPT, found)
+
+    def of_trajectory(self) -> Path:
+        """The folder of the attempt that made the trajectory: another one where a rerun of it met a fault."""
+        made = attempt(self.folder).get("replaces")
+        return next((folder for folder in self._asides() if made and attempt(folder).get("id") == made), self.folder)
 
     def load(self) -> list[dict[str, Any]]:
         """The entries, in order. From the first that is missing or damaged they are set aside."""

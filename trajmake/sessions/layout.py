@@ -30,6 +30,8 @@ LOCK = "results/{session}/.driver.lock"
 CLAIM = INSTANCE + "/.claim"
 JOURNAL = INSTANCE + "/llm_completions/{instance_id}"
 SPENDING = "results/{session}/spending"
+KEPT = INSTANCE + "/.kept"
+RERUN_FAULTS = "results/{session}/rerun_faults.jsonl"
 RETRY = "results/{session}/retry"  # names too many for a command line: a profile, targets
 RENEWALS = "results/{session}/.renewals.json"
 

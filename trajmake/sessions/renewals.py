@@ -38,7 +38,8 @@ def order(output_dir: str, session: str, forced: Iterable[str], runs: Iterable[t
         folder = root / layout.INSTANCE.format(**names)
         if (every or not forced.isdisjoint(os.path.normpath(folder / name) for name in _OUTPUTS)) and _is_over(folder):
             found = journal.attempt(root / layout.JOURNAL.format(**names))
-            ended |= {f"{model}/{instance_id}": found["id"]} if found else {}
+            # An attempt that replaces another has no trajectory yet: what lies there was put back after a fault.
+            ended |= {f"{model}/{instance_id}": found["id"]} if found and not found.get("replaces") else {}
     if ended or place.exists():
         files.write_json(place, ended)
 

@@ -49,8 +49,16 @@ class Stage:
         where = layout.fault_file(name, session=options.session, **subject)
         return cls(name, " ".join(subject.values()), Path(log), Path(options.output_dir) / where, options.debug)
 
-    def run(self, work: Callable[[], None], on_fault: Callable[[Fault], None]) -> None:
-        """Do the work; where it cannot be done, record the fault and call ``on_fault`` to write the outputs."""
+    def run(
+        self,
+        work: Callable[[], None],
+        on_fault: Callable[[Fault], None],
+        put_back: Callable[[Fault], bool] = lambda fault: False,
+    ) -> None:
+        """Do the work; where it cannot be done, record the fault and call ``on_fault`` to write the outputs.
+
+        ``put_back`` is asked first whether an earlier result can take its place again; such a fault is not counted.
+        """
         with log_to(self.log, debug=self.debug):
             try:
                 work()
@@ -63,6 +71,9 @@ class Stage:
                 logger.error("%s %s: %s", self.name, self.subject, fault.message, exc_info=error)
                 hint = f"\nHint: {fault.hint}" if fault.hint else ""
                 print(f"{self.name} {self.subject}: {fault.message}{hint}\nLog: {self.log}", file=sys.stderr)
+            if put_back(fault):
+                logger.info("the earlier result is in its place again")
+                return
             faults.record(self.faults, fault)
             on_fault(fault)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from trajmake import agents, files, llm, settings, workspace
 from trajmake.agents.base import AgentLimits, Task, Trajectory
 from trajmake.agents.predictions import propose
 from trajmake.datasets import Dataset, Instance
+from trajmake.llm import journal
 from trajmake.llm.journal import Journal
-from trajmake.outcomes import Status, status_of
+from trajmake.outcomes import ExitStatus, Status, status_of
 from trajmake.predictions import Predictions
 from trajmake.sessions import layout, locks, renewals, status
 from trajmake.sessions.faults import Fault
+from trajmake.sessions.kept import Kept
 from trajmake.sessions.status import StatusLine
 from trajmake.settings import ModelSettings, Settings
 from trajmake.stages.boundary import Stage
@@ -34,7 +36,7 @@ def generate(
     options = settings.load(config)
     job = Job(options, model, instance_id, Path(trajectory), Path(metadata))
     stage = Stage.of(options, "generate", log, model=model, instance_id=instance_id)
-    stage.run(job.work, job.give_up)
+    stage.run(job.work, job.give_up, job.put_back)
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Job:
         trajectory, metadata: Outputs.
         started: Unix time.
         door: The gateway, once it is open; it knows what was spent.
+        made_for: What the trajectory depends on, once it is known.
     """
 
     options: Settings
@@ -57,6 +60,7 @@ class Job:
     metadata: Path
     started: float = 0.0
     door: llm.Gateway | None = None
+    made_for: dict[str, str] = field(default_factory=dict)
 
     @property
     def entry(self) -> ModelSettings:
@@ -96,11 +100,24 @@ class Job:
         files.write_json(self.trajectory, record, indent=None)
         self._status(StatusLine(Status.FAILED, int(ended), int(ended - self.started), fault.exit_code))
 
+    def put_back(self, fault: Fault) -> bool:
+        """Whether an earlier trajectory for the same stands in for one that met a fault, after ``--forcerun``."""
+        if not Kept.of(self.options, self.model, self.instance_id).put_back_trajectory(fault, self.made_for):
+            return False
+        if self.door and self.door.stuck:  # answers that lead to a fault again and again are not gone on with
+            place = self._place(layout.JOURNAL)
+            Journal(place).open(self.made_for, renew=journal.attempt(place)["id"])
+        details = files.read_json(self.metadata)["details"]
+        ended = status_of(ExitStatus(details["exit_status"]))
+        self._status(StatusLine(ended, int(details["ended"]), int(details["seconds"])))
+        return True
+
     def _act(self, instance: Instance, uri: str) -> None:
         if self.entry.agent == "predictions":
             done, diff = propose(Predictions.of(self.options, self.entry), instance)
             self._write(instance, done, diff, None, {})
             return
+        self.made_for = {"row_digest": instance.digest, "model_digest": settings.model_digest(self.entry)}
         self.door = door = self._door(instance)
         if door:
             door.check()
@@ -133,8 +150,7 @@ class Job:
             return None
         options, place = self.options, self._place(layout.JOURNAL)
         renew = renewals.ordered(options.output_dir, options.session, self.model, self.instance_id)
-        made_for = {"row_digest": instance.digest, "model_digest": settings.model_digest(self.entry)}
-        Journal(place).open(made_for, renew=renew)
+        Journal(place).open(self.made_for, renew=renew)
         return llm.open_door(
             self.entry,
             instance.instance_id,
@@ -171,8 +187,11 @@ class Job:
         )
         if done.native is not None:
             files.write_json(self.trajectory.parent / f"{self.instance_id}.traj.json", done.native)
+        if door:
+            Journal(self._place(layout.JOURNAL)).conclude()
         files.write_json(self.metadata, record["metadata"])
         files.write_json(self.trajectory, record, indent=None)
+        Kept.of(self.options, self.model, self.instance_id).discard()
         self._status(StatusLine(status_of(done.exit_status), int(ended), int(ended - self.started)))
 
     def _status(self, line: StatusLine) -> None:

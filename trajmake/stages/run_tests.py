@@ -10,9 +10,11 @@ from typing import Any
 
 from trajmake import engines, evaluation, files, settings
 from trajmake.datasets import Dataset, Instance
+from trajmake.errors import exit_code_of
 from trajmake.grading.facts import RunFacts
 from trajmake.sessions import faults, layout
 from trajmake.sessions.faults import Fault
+from trajmake.sessions.kept import Kept
 from trajmake.settings import Settings
 from trajmake.stages.boundary import Stage
 from trajmake.stages.container import start
@@ -39,17 +41,24 @@ def run_tests(
     """
     options = settings.load(config)
 
+    kept = Kept.of(options, model, instance_id)
+    made_for = {"evaluation": options.evaluation.model_dump_json(exclude={"ignore_flaky"})}
+
     def work() -> None:
         record = files.read_json(trajectory)
         faults.check(record)
         diff = record["test_result"]["git_patch"]
         dataset = Dataset.of(options)
         instance = dataset.instance(layout.original_name(instance_id))
+        made_for["row_digest"] = instance.digest
+        if kept.stands and kept.put_back_tests(made_for):
+            return
+        kept.clear_tests()
         files.write_text(patch, diff)
         files.write_text(script, evaluation.eval_script(instance))
         if not diff.strip() and options.catalog[model].agent != "empty":
             files.write_text(test_output, "")
-            files.write_json(test_run, RunFacts(patch_exists=False).to_dict())
+            finish(RunFacts(patch_exists=False))
             return
         test = partial(_test, options, model, instance, dataset.image_uri(instance.instance_id), diff)
         first = test(Path(test_output))
@@ -58,7 +67,13 @@ def run_tests(
             for number in range(2, options.evaluation.repeats + 1)
             if first.exit_code is not None and first.fault is None
         ]
-        files.write_json(test_run, replace(first, repeats=tuple(further)).to_dict())
+        finish(replace(first, repeats=tuple(further)))
+
+    def finish(facts: RunFacts) -> None:
+        if facts.fault and kept.put_back_tests(made_for, _fault(facts.fault)):
+            return
+        files.write_json(test_run, facts.to_dict() | {"made_for": made_for})
+        kept.discard()
 
     def give_up(fault: Fault) -> None:
         for path in (test_output, patch, script):
@@ -66,7 +81,14 @@ def run_tests(
                 files.write_text(path, "")
         files.write_json(test_run, faults.as_record(fault))
 
-    Stage.of(options, "run_tests", log, model=model, instance_id=instance_id).run(work, give_up)
+    Stage.of(options, "run_tests", log, model=model, instance_id=instance_id).run(
+        work, give_up, lambda fault: kept.put_back_tests(made_for, fault)
+    )
+
+
+def _fault(found: Mapping[str, str]) -> Fault:
+    reason = found["reason"]
+    return Fault("run_tests", reason, found["message"], found["hint"], exit_code_of(reason), 1)
 
 
 def _test(options: Settings, model: str, instance: Instance, uri: str, diff: str, log: Path) -> RunFacts:

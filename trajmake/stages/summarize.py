@@ -11,7 +11,7 @@ from trajmake import agents, files, predictions, settings
 from trajmake.datasets import Dataset
 from trajmake.reports import swebench, tables, texts
 from trajmake.request import Request
-from trajmake.sessions import layout, locks, survey
+from trajmake.sessions import kept, layout, locks, survey
 from trajmake.settings import ModelSettings, Settings
 from trajmake.stages.boundary import log_to, logger
 
@@ -102,6 +102,9 @@ def verify(*, faults: str, complete: str, log: str) -> None:
     """Write ``complete``, or say the machine's faults and end the process with exit code 1."""
     with log_to(log):
         met = Path(faults).read_text(encoding="utf-8")
+        if reruns := kept.rerun_faults(Path(faults).with_name(Path(layout.RERUN_FAULTS).name)):
+            met += f"{len(reruns)} forced reruns met a fault of the machine; the earlier results stand:\n"
+            met += "".join(f"{fault}\n" for fault in reruns)
         if met:
             logger.error("%s", met)
             print(f"\n{met}The same command repeats exactly these.", file=sys.stderr)
