@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from model_sessions import SUBMIT, Sessions
+from project import ROOT
 
 from trajmake.grading import infra_failure
 from trajmake.outcomes import Status
@@ -131,3 +132,12 @@ def test_an_interrupted_session_says_what_it_lacks(sessions):
     said = process.communicate(timeout=120)[0]
     assert process.returncode != 0 and "INCOMPLETE: " in said, said
     assert sessions.project.results()["served", sessions.rows[0]["instance_id"]]["Status"] == "STALE"
+
+
+@pytest.mark.parametrize("mode", ["default", "sequential", "hybrid", "parallel"])
+def test_no_profile_stops_at_the_first_failure(mode):
+    """`profiles/default` is taken up beside each of them, and its keys win."""
+    for name in {"default", mode}:
+        (path,) = (ROOT / "profiles" / name).glob("*.yaml")
+        said = yaml.safe_load(path.read_text())
+        assert said.get("keep-going", name != "default") is True and "keep-incomplete" not in said
