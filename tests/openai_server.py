@@ -96,6 +96,10 @@ class OpenAIServer:
         """What arrived so far."""
         return self._server.requests
 
+    def behave(self, *behaviours: Behaviour) -> None:
+        """From now on do this instead."""
+        self._server.behaviours = behaviours
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -161,6 +165,11 @@ def fail(status: int, message: str = "out of order", *, code: str = "", retry_af
     payload = json.dumps({"error": {"message": message, "type": "error", "code": code or None}}).encode()
     headers = {"Retry-After": str(retry_after)} if retry_after != "" else {}
     return lambda handler, body: handler.send(status, payload, headers)
+
+
+def by_model(**behaviours: Behaviour) -> Behaviour:
+    """What stands under the name of the model that is asked for."""
+    return lambda handler, body: behaviours[body["model"]](handler, body)
 
 
 def too_long() -> Behaviour:

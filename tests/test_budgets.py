@@ -114,18 +114,19 @@ def settings(session_usd: float, **model: Any) -> Settings:
     )
 
 
-def test_a_budget_needs_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_budget_needs_prices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Said before the first job, for a model that neither the configuration nor litellm has a price of."""
+    none = Spending(tmp_path)
     with pytest.raises(ConfigError, match=r"price of m is unknown") as refused:
-        readiness.check(settings(1))
+        readiness.check(settings(1), none)
     assert "`prices`" in refused.value.hint
-    assert readiness.check(settings(1, prices={"input": 0, "output": 0})) == []
-    assert readiness.check(settings(1, model="openai/gpt-5.2")) == []
-    assert readiness.check(settings(0)) == []
+    assert readiness.check(settings(1, prices={"input": 0, "output": 0}), none) == []
+    assert readiness.check(settings(1, model="openai/gpt-5.2"), none) == []
+    assert readiness.check(settings(0), none) == []
     with pytest.raises(ConfigError):
-        readiness.check(settings(1, provider="scripted", replies="x"))
+        readiness.check(settings(1, provider="scripted", replies="x"), none)
     monkeypatch.delenv("SOME_KEY", raising=False)
-    assert "SOME_KEY" in readiness.check(settings(0, api_key_env="SOME_KEY"))[0]
+    assert "SOME_KEY" in readiness.check(settings(0, api_key_env="SOME_KEY"), none)[0]
 
 
 JOBS = """
@@ -203,6 +204,40 @@ def test_eight_instances_share_one_budget_over_restarts(tmp_path: Path, store: P
     assert [record["error"] for record in records()] == [None] * count
     assert [record["metadata"]["details"]["steps"] for record in records()] == [steps] * count
     assert sessions.spent("budget").completions - spent.completions == count * steps - len(entries)
+
+
+def test_a_spent_budget_is_said_and_replays_nothing(tmp_path: Path, store: Path) -> None:
+    """The next run of the command starts no container for what the budget stopped; with more it goes on."""
+    sessions = Sessions.make(
+        tmp_path, store, provider="scripted", replies=str(tmp_path), prices={"input": 60, "output": 60}
+    )
+    turns = [{"commands": [f"echo {word} >> value"]} for word in ("1", "2")] + [
+        {"commands": ["echo 1 > value", SUBMIT]}
+    ]
+    (tmp_path / f"{sessions.rows[0]['instance_id']}.yaml").write_text(yaml.safe_dump(turns))
+    sessions.configure(session="spent", limits={"session_usd": 0.01}, engine="namespace")
+    report = sessions.project.root / "outputs/results/spent/final_report.txt"
+
+    first = sessions.project.snakemake("-j", "2")
+    spent = sessions.spent("spent")
+    assert first.returncode != 0 and spent.completions == 1
+    said = f"has spent {spent.usd:.2f} of its 0.01 USD"
+    assert said in first.stdout and "Hint: Raise `limits.session_usd`" in first.stdout
+    assert f"Spent: {spent.usd:.4f} of 0.01 USD for 1 answers\n" in report.read_text()
+
+    again = sessions.project.snakemake("-j", "2")
+    assert again.returncode != 0 and f"Warning: The session {said}" in again.stdout
+    assert sessions.spent("spent") == spent
+    assert sessions.record("spent")["fault"]["reason"] == "budget_spent"
+    assert sessions.record("spent")["metrics"]["accumulated_cost"] == pytest.approx(spent.usd)
+    assert sessions.record("spent")["metadata"]["details"]["replay"]["steps"] == 0
+
+    sessions.configure(limits={"session_usd": 10})
+    done = sessions.project.snakemake("-j", "2")
+    assert done.returncode == 0 and "Warning: The session" not in done.stdout, done.stdout
+    assert sessions.record("spent")["metadata"]["details"]["replay"]["steps"] == 1
+    assert sessions.spent("spent").completions == 3
+    assert " of 10 USD for 3 answers\n" in report.read_text()
 
 
 ASK = """

@@ -8,13 +8,16 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+import yaml
 from model_sessions import KEY, SUBMIT, Sessions
-from openai_server import OpenAIServer, answer, fail, garbage, half
+from openai_server import OpenAIServer, answer, answer_as, by_model, fail, garbage, half
 from test_images_workflow import engine_or_skip
 
 from trajmake.llm.gateway import Gateway
 from trajmake.llm.litellm_provider import LiteLLMProvider
 from trajmake.llm.retry import Retry
+from trajmake.llm.scripted import ScriptedProvider
 
 TASK = [{"role": "user", "content": "Go on."}]
 LOOK = "env; cat /proc/*/environ | tr '\\0' '\\n'; ls -R /run /tmp 2>/dev/null; echo 1 > value"
@@ -69,6 +72,55 @@ def test_a_refusal_is_one_request_and_the_key_is_nowhere(tmp_path: Path, store: 
     assert details["models_answered"] == ["another-model", "loopback-1"]
     (warning,) = sessions.project.outcome("served", sessions.rows[0]["instance_id"], "keys")["warnings"]
     assert warning == "asked for openai/loopback-1, answered by another-model"
+
+
+@pytest.mark.parametrize("agent", ["mini_swe_agent", "openhands"])
+def test_each_refusal_fails_in_the_providers_words_and_is_tried_again(
+    agent: str, tmp_path: Path, store: Path, request: pytest.FixtureRequest
+) -> None:
+    """401 and 404 in one session: a request each; the same command, once the provider is mended, solves both."""
+    refusals = {
+        "locked": fail(401, f"Incorrect API key provided: {KEY}"),
+        "absent": fail(404, "The model `absent` does not exist"),
+    }
+    script = tmp_path / "script.yaml"
+    script.write_text(yaml.safe_dump([{"commands": ["echo 1 > value"]}, {"commands": [SUBMIT]}]))
+    mended = answer_as(ScriptedProvider(script, model="loopback-1"))
+    with OpenAIServer(by_model(**refusals)) as server:
+        sessions = Sessions.make(tmp_path, store, server.url, agent=agent)
+        if agent == "openhands":
+            sessions.configure(openhands={"bundles": str(request.getfixturevalue("bundles"))})
+        config = yaml.safe_load((sessions.project.root / "config/config.yaml").read_text())
+        served = config["catalog"]["served"]
+        catalog = {name: served | {"model": f"openai/{name}"} for name in refusals}
+        sessions.project.configure(session="no", models=list(refusals), catalog=config["catalog"] | catalog)
+        refused = sessions.project.snakemake("-j", "2")
+        assert refused.returncode != 0
+        assert [arrived.body["model"] for arrived in server.requests] == ["locked", "absent"]
+        results = sessions.project.results("no")
+        name = sessions.rows[0]["instance_id"]
+        assert {model: results[model, name]["Fault_Reason"] for model in refusals} == {
+            "locked": "key_refused",
+            "absent": "provider_refused",
+        }
+        said = {model: results[model, name]["Fault_Message"] for model in refusals}
+        assert "Incorrect API key provided: **********" in said["locked"]
+        assert "The model `absent` does not exist" in said["absent"]
+        for model in refusals:
+            folder = sessions.project.folder(model, name, "no")
+            record = json.loads((folder / "output.jsonl").read_text())
+            assert (record["history"], record["test_result"]["git_patch"]) == ([], "")
+            assert len((folder / "faults/generate.jsonl").read_text().splitlines()) == 1
+            assert results[model, name]["Status"] == "FAILED" and results[model, name]["Resolved"] == ""
+        assert (sessions.project.root / "outputs/results/no/faults.txt").read_text().count("Hint: ") == 2
+        assert places_of_the_key(sessions) == "" and KEY not in refused.stdout
+        server.behave(mended)
+        server.requests.clear()
+        done = sessions.project.snakemake("-j", "2")
+        assert done.returncode == 0, done.stdout
+        assert len(server.requests) == 4
+    results = sessions.project.results("no")
+    assert {(row["Status"], row["Resolved"]) for row in results.values()} == {("SUCCESS", "true")}
 
 
 def test_the_key_is_in_no_docker_container(tmp_path: Path, store: Path) -> None:

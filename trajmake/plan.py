@@ -22,6 +22,7 @@ from trajmake.datasets import Dataset, said
 from trajmake.errors import ConfigError, DatasetError, EngineUnavailableError
 from trajmake.grading import code_digest
 from trajmake.llm import readiness
+from trajmake.llm.spending import Spending
 from trajmake.predictions import Predictions
 from trajmake.request import Request
 from trajmake.sessions import calibration, faults, kept, layout, locks, renewals
@@ -278,7 +279,7 @@ class Plan:
             file=sys.stderr,
         )
         odd = predictions.problems(chosen, self.dataset.ids, [self._ids[safe] for safe in self.instances])
-        for warning in [*readiness.check(chosen), *odd]:
+        for warning in [*readiness.check(chosen, Spending.of(chosen)), *odd]:
             print(f"Warning: {warning}", file=sys.stderr)
         if self.invalid:
             print(said(self.invalid, chosen.dataset), file=sys.stderr)

@@ -101,19 +101,30 @@ class Gateway:
         entry = self._replay.next(made, offered)
         return self._live(made, offered, hidden) if entry is None else self._replayed(entry)
 
-    def check(self) -> None:
-        """Whether a run has anything to begin with: money, or journalled answers.
+    def check(self, *, stopped: bool = False) -> None:
+        """Whether a run has anything to begin with: money, or journalled answers. Call it before the first request.
+
+        Args:
+            stopped: The session's budget ended this run before, so its answers do not suffice.
 
         Raises:
-            BudgetSpentError: neither.
+            BudgetSpentError: neither, or the price of an answer is not known.
         """
-        if self._spending and self._replay.over:
-            self._spending.check()
+        if self._spending:
+            for answer in self.bought:
+                self._spending.check_price(answer.cost, self.model_name)
+            if stopped or self._replay.over:
+                self._spending.check()
 
     def finish(self) -> None:
         """The agent will ask no more: journalled answers that it did not ask for again are set aside."""
         self._replay.end()
         self._leave_unused()
+
+    @property
+    def bought(self) -> list[Completion]:
+        """The answers so far, and those that the replay has yet to come to."""
+        return [*self.completions, *map(journal.completion, self._replay.rest)]
 
     @property
     def stuck(self) -> bool:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 
 from trajmake import agents
-from trajmake.errors import ConfigError
+from trajmake.errors import BudgetSpentError, ConfigError
+from trajmake.llm.spending import Spending
 from trajmake.settings import ModelSettings, Settings
 
 
-def check(settings: Settings) -> list[str]:
+def check(settings: Settings, spending: Spending) -> list[str]:
     """What can be said about a session's models before the first request; gives warnings.
+
+    Args:
+        settings: The session's.
+        spending: Of the session.
 
     Raises:
         ConfigError: the session has a budget, and the price of a model is unknown.
@@ -24,7 +29,13 @@ def check(settings: Settings) -> list[str]:
             f"`limits.session_usd` cannot be kept: the price of {', '.join(unpriced)} is unknown.",
             "Set `prices` of these models (0 for a model of your own), or `limits.session_usd: 0`.",
         )
-    return [
+    try:
+        if models:
+            spending.check()
+        spent = []
+    except BudgetSpentError as error:
+        spent = [f"{error.message} What is to run of {', '.join(models)} will fail. {error.hint}"]
+    return spent + [
         f"{name} needs {model.api_key_env} in the environment; what is to run of it will fail."
         for name, model in models.items()
         if model.api_key_env and not os.environ.get(model.api_key_env)

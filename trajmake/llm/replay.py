@@ -43,6 +43,11 @@ class Replay:
         """Whether the next request is a live one."""
         return self.ended_at is not None or self.steps == len(self._entries)
 
+    @property
+    def rest(self) -> list[dict[str, Any]]:
+        """Entries that may yet answer a request."""
+        return [] if self.over else self._entries[self.steps :]
+
     def next(self, messages: Sequence[Message], tools: Sequence[Message]) -> dict[str, Any] | None:
         """The entry that answers this request; None when the replay is over, or ends with it.
 

@@ -14,9 +14,14 @@ import os
 import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from trajmake import files
 from trajmake.errors import BudgetSpentError
+from trajmake.sessions import layout
+
+if TYPE_CHECKING:
+    from trajmake.settings import Settings
 
 logger = logging.getLogger(__name__)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")  # hosts of one name, as clones have, are told apart by it
@@ -50,6 +55,17 @@ class Spending:
     def spent(self) -> Spent:
         """By all jobs, on all hosts, in all runs of this session."""
         return sum((_read(path) for path in self._folder.glob("*.json")), Spent())
+
+    @classmethod
+    def of(cls, options: Settings) -> Self:
+        """That of a configuration's session."""
+        where = layout.SPENDING.format(session=options.session)
+        return cls(Path(options.output_dir) / where, options.limits.session_usd)
+
+    @property
+    def limit(self) -> float:
+        """US dollars that the session may spend; 0 for no limit."""
+        return self._limit
 
     def check(self) -> None:
         """Call it before each request: so each running job exceeds the limit by one completion at most.

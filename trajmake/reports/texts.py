@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from trajmake.llm.spending import Spent
+
 Outcome = Mapping[str, Any]
 RULE = "=" * 72
 
@@ -18,6 +20,8 @@ def final_report(
     blocks: Sequence[tuple[str, str, Sequence[Outcome]]],
     invalid_rows: Sequence[str] = (),
     predictions: Sequence[str] = (),
+    spent: Spent | None = None,
+    budget: float = 0.0,
 ) -> str:
     """The session's report.
 
@@ -27,6 +31,8 @@ def final_report(
         blocks: (display name, configuration, outcomes) per model.
         invalid_rows: Rows of the dataset that could not be run: place, id, reason.
         predictions: What is to be said of files of predictions.
+        spent: What all runs of the session have spent so far.
+        budget: US dollars that they may spend; 0 for no limit.
     """
     everything = [outcome for _, _, outcomes in blocks for outcome in outcomes]
     statuses = Counter(outcome["status"] for outcome in everything)
@@ -44,6 +50,7 @@ def final_report(
         *_missing(statuses),
         *_not_done(statuses),
         f"Resolved: {_resolved(everything)}",
+        *(["Spent: " + spending(spent, budget)] if spent and spent.completions else []),
         f"Completion Time: {_completed(everything)}",
         "",
     ]
@@ -51,6 +58,13 @@ def final_report(
     sections = [_notes(everything), _flags(everything), _listed("Predictions", predictions), _faults(everything)]
     sections.append(_listed("Invalid rows", invalid_rows, " (no model worked on them)"))
     return "\n".join(head) + models + "".join(sections)
+
+
+def spending(spent: Spent, budget: float) -> str:
+    """What a session has spent, on repeated runs too, and may spend: ``1.2000 of 5 USD for 12 answers``."""
+    limit = f" of {budget:g} USD" if budget else " USD"
+    unknown = f" ({spent.unpriced} of unknown price)" if spent.unpriced else ""
+    return f"{spent.usd:.4f}{limit} for {spent.completions} answers{unknown}"
 
 
 def model_summary(name: str, configuration: str, outcomes: Sequence[Outcome]) -> str:

@@ -75,6 +75,15 @@ def count(path: Path | str) -> int:
         return 0
 
 
+def last_reason(path: Path | str) -> str:
+    """Reason of the fault recorded last; "" where there is none."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return ""
+    return str(json.loads(lines[-1])["reason"]) if lines else ""
+
+
 def of(value: Any) -> Fault | None:
     """The fault that an artefact's content holds, or None."""
     fault = value.get("fault") if isinstance(value, dict) else None

@@ -13,11 +13,12 @@ from trajmake import agents, files, llm, settings, workspace
 from trajmake.agents.base import AgentLimits, Task, Trajectory
 from trajmake.agents.predictions import propose
 from trajmake.datasets import Dataset, Instance
+from trajmake.errors import Reason
 from trajmake.llm import journal
 from trajmake.llm.journal import Journal
 from trajmake.outcomes import ExitStatus, Status, status_of
 from trajmake.predictions import Predictions
-from trajmake.sessions import layout, locks, renewals, status
+from trajmake.sessions import faults, layout, locks, renewals, status
 from trajmake.sessions.faults import Fault
 from trajmake.sessions.kept import Kept
 from trajmake.sessions.status import StatusLine
@@ -90,7 +91,7 @@ class Job:
         instance_id = layout.original_name(self.instance_id)
         ended = time.time()
         details: dict[str, Any] = {"ended": ended, "seconds": round(ended - self.started, 3)}
-        spent = self.door.completions if self.door else []
+        spent = self.door.bought if self.door else []
         if self.door:
             details |= {"replay": self.door.account(), "stuck": self.door.stuck}
         record = output.fault_output(
@@ -120,7 +121,7 @@ class Job:
         self.made_for = {"row_digest": instance.digest, "model_digest": settings.model_digest(self.entry)}
         self.door = door = self._door(instance)
         if door:
-            door.check()
+            door.check(stopped=self._last_fault() == Reason.BUDGET_SPENT)
         agent = agents.make(self.entry, instance)
         mounts = agent.mounts(self.options) if isinstance(agent, agents.Mounting) else {}
         engine, started = start(
@@ -156,9 +157,15 @@ class Job:
             instance.instance_id,
             place,
             run_limits=self._limits(),
-            spending=llm.Spending(self._place(layout.SPENDING), options.limits.session_usd),
+            spending=llm.Spending.of(options),
             exit_codes=agents.exit_codes(self.entry.agent),
         )
+
+    def _last_fault(self) -> str:
+        where = layout.fault_file(
+            "generate", session=self.options.session, model=self.model, instance_id=self.instance_id
+        )
+        return faults.last_reason(Path(self.options.output_dir) / where)
 
     def _limits(self) -> AgentLimits:
         entry, limits = self.entry, self.options.limits

@@ -9,6 +9,7 @@ from typing import Any
 
 from trajmake import agents, files, predictions, settings
 from trajmake.datasets import Dataset
+from trajmake.llm.spending import Spending
 from trajmake.reports import swebench, tables, texts
 from trajmake.request import Request
 from trajmake.sessions import kept, layout, locks, survey
@@ -93,7 +94,10 @@ def _report(options: Settings, states: Sequence[Mapping[str, Any]], *, incomplet
     dataset = Dataset.of(options)
     invalid = [str(row) for row in dataset.invalid(options.instances)]
     said = predictions.problems(options, dataset.ids, {state["instance_id"] for state in states})
-    report = texts.final_report(options.session, options.dataset, blocks, invalid, said)
+    money = Spending.of(options)
+    report = texts.final_report(
+        options.session, options.dataset, blocks, invalid, said, spent=money.spent(), budget=money.limit
+    )
     logs = Path(options.output_dir) / layout.LOGS.format(session=options.session)
     return f"{texts.unfinished(states, logs)}{report}" if incomplete else report
 

@@ -79,6 +79,7 @@ rule summarize:
     params:
         selection=selection_digest,
         nameless_rows=PLAN.nameless_rows,
+        budget=SETTINGS.limits.session_usd,
     message:
         "Summarizing session {wildcards.session}"
     script:
