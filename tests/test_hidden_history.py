@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from trajmake import engines, workspace
+from trajmake import engines
 from trajmake.datasets import Dataset
 from trajmake.errors import TrajmakeError
+from trajmake.hidden_history import hide_history
 
 INSTANCE = "mahmoud__boltons-24.1.0"
 
@@ -98,7 +99,7 @@ def test_no_planted_fix_is_found_from_inside(container):
     assert len(names) == 19 and [name for name in names if f"object: SECRET of {name}\n" not in found] == []
     state = "git status --porcelain 2>/dev/null; git ls-files -s 2>/dev/null; git rev-parse HEAD 2>/dev/null"
     before = run(state)
-    record = workspace.hide_history(here, repo)
+    record = hide_history(here, repo)
     assert run(LOOK) == ""
     assert record["unreachable_objects"] == 0 and record["objects_after"] < record["objects_before"]
     assert run(state) == before

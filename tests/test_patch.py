@@ -17,6 +17,7 @@ from local_container import LocalContainer
 from trajmake import workspace
 from trajmake.diffs import added_lines, touched_paths, with_final_newline
 from trajmake.errors import EnvironmentBrokenError
+from trajmake.hidden_history import hide_history
 from trajmake.trajectories import patch
 
 IDENTITY = {
@@ -197,7 +198,7 @@ def test_history_after_head_is_gone(work: Path, container: LocalContainer) -> No
     fix = shell(work, "git rev-parse future").strip()
     look = "git status --porcelain; git diff; git ls-files -s; git log --oneline"
     before = shell(work, look)
-    record = workspace.hide_history(container, str(work))
+    record = hide_history(container, str(work))
     assert shell(work, look) == before
     assert shell(work, f"git cat-file -e {fix} 2>/dev/null && echo there || echo gone") == "gone\n"
     assert shell(work, "git for-each-ref --format='%(refname) %(objecttype)'").split("\n")[:-1] == [
@@ -219,7 +220,7 @@ def test_history_after_head_is_gone(work: Path, container: LocalContainer) -> No
 def test_history_of_a_detached_head(work: Path, container: LocalContainer) -> None:
     """Images are often left at a detached commit."""
     shell(work, "echo later > later.txt; git add later.txt; git commit -qm later; git checkout -q --detach HEAD~1")
-    record = workspace.hide_history(container, str(work))
+    record = hide_history(container, str(work))
     assert shell(work, "git for-each-ref") == ""
     assert (record["refs_removed"], record["unreachable_objects"]) == (1, 0)
     assert shell(work, "git log --all --oneline | wc -l").strip() == "1"
@@ -227,15 +228,15 @@ def test_history_of_a_detached_head(work: Path, container: LocalContainer) -> No
 
 def test_history_with_nothing_to_hide(work: Path, container: LocalContainer) -> None:
     """The usual case costs no repacking."""
-    record = workspace.hide_history(container, str(work))
+    record = hide_history(container, str(work))
     assert record["objects_before"] == record["objects_after"]
-    assert record["submodules"] == 0
+    assert record["nested_repositories"] == 0
 
 
 def test_history_of_no_repository(tmp_path: Path, container: LocalContainer) -> None:
     """git's own words are in the message."""
     with pytest.raises(EnvironmentBrokenError, match="not a git repository"):
-        workspace.hide_history(container, str(tmp_path))
+        hide_history(container, str(tmp_path))
 
 
 def test_repository_is_found_by_its_path(work: Path, container: LocalContainer) -> None:

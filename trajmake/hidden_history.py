@@ -70,7 +70,9 @@ main=$(git rev-parse --absolute-git-dir)
 stores=()
 command -v find >/dev/null || { echo "there is no program find" >&2; exit 1; }
 git() { command git -c gc.auto=0 -c core.fsmonitor=false -c core.hooksPath=/dev/null "$@"; }
-tracked() { env -u GIT_DIR -u GIT_WORK_TREE git -C "$(dirname -- "$1")" ls-files --error-unmatch -- "$1" >/dev/null 2>&1; }
+tracked() {
+  env -u GIT_DIR -u GIT_WORK_TREE git -C "$(dirname -- "$1")" ls-files --error-unmatch -- "$1" >/dev/null 2>&1
+}
 objects() { git cat-file --batch-check='%(objectname)' --batch-all-objects | sort -u; }
 reachable() {
   if [ -z "$head" ]; then git ls-files -s | cut -d' ' -f2 | sort -u; return; fi
@@ -83,7 +85,7 @@ nested() {
       git -C "$(dirname -- "$link")" rev-parse --absolute-git-dir 2>/dev/null || true
     done
   } | sort -u | while IFS= read -r place; do
-    if [ "$place" != "$main" ] && [ -d "$place/objects" ] && ! tracked "$place/HEAD"; then printf '%s\n' "$place"; fi
+    if [ "$place" != "$main" ] && [ -d "$place/objects" ] && ! tracked "$place"; then printf '%s\n' "$place"; fi
   done
 }
 enter() {

@@ -14,6 +14,7 @@ from trajmake.agents.base import AgentLimits, Task, Trajectory
 from trajmake.agents.predictions import propose
 from trajmake.datasets import Dataset, Instance
 from trajmake.errors import Reason
+from trajmake.hidden_history import hide_history
 from trajmake.llm import journal
 from trajmake.llm.journal import Journal
 from trajmake.outcomes import ExitStatus, Status, status_of
@@ -129,7 +130,7 @@ class Job:
         )
         with started as container:
             workdir, warnings = workspace.find_repository(container, instance.repo_path)
-            hidden = workspace.hide_history(container, workdir)
+            hidden = hide_history(container, workdir)
             tree = patch.start(container, workdir)
             task = Task(
                 instance_id=instance.instance_id,
