@@ -213,6 +213,8 @@ def test_out_of_memory_is_no_verdict_unless_all_is_well() -> None:
     starved = replace(RAN, out_of_memory=True, exit_code=137)
     for log in ("", log_of(a="PASSED"), log_of(a="PASSED", b="FAILED", c="PASSED")):
         assert grade(INSTANCE, DIFF, log, starved).infra_failure_reason == "out_of_memory"
+        by_the_patch = grade(INSTANCE, DIFF, log, replace(starved, killed="SIGKILL"))
+        assert by_the_patch.state is State.UNRESOLVED and "Memory ran out" in by_the_patch.message
     whole = log_of(a="PASSED", b="PASSED", c="PASSED")
     assert grade(INSTANCE, DIFF, whole, replace(starved, exit_code=0)).resolved
 

@@ -23,7 +23,7 @@ import pytest
 from trajmake import engines
 from trajmake.datasets import Dataset, Instance
 from trajmake.diffs import touched_paths
-from trajmake.engines.base import Engine
+from trajmake.engines.base import ContainerLimits, Engine
 from trajmake.errors import TrajmakeError
 from trajmake.evaluation import run_tests
 from trajmake.grading import State, Verdict, grade, read_log
@@ -41,10 +41,11 @@ class Court:
         self.dataset = Dataset(data / "instances.jsonl")
         self._sources: dict[tuple[str, str], str] = {}
 
-    def container(self, instance: Instance):
+    def container(self, instance: Instance, limits: ContainerLimits | None = None):
         tarball = Path(self.dataset.image_uri(instance.instance_id))
         image = self.engine.load(tarball)  # each time: another session may release what it shares
-        return self.engine.start(image.id, name=f"hostile-{os.getpid()}-{instance.instance_id}")
+        name = f"hostile-{os.getpid()}-{instance.instance_id}"
+        return self.engine.start(image.id, name=name, **({"limits": limits} if limits else {}))
 
     def source(self, instance: Instance, path: str) -> str:
         """A file of the repository as the image brings it."""
@@ -54,10 +55,10 @@ class Court:
                 self._sources[key] = container.read(f"{instance.repo_path}/{path}").decode()
         return self._sources[key]
 
-    def verdict(self, instance: Instance, patch: str) -> Verdict:
+    def verdict(self, instance: Instance, patch: str, limits: ContainerLimits | None = None) -> Verdict:
         log = self.folder / "test_output.txt"
         facts = run_tests(
-            instance, patch, lambda: self.container(instance), timeout=120, log=log, engine=self.engine.name
+            instance, patch, lambda: self.container(instance, limits), timeout=120, log=log, engine=self.engine.name
         )
         assert facts.patch_applied, facts.patch_error
         return grade(instance, patch, read_log(log), facts)
@@ -325,3 +326,19 @@ def test_tests_killed_from_outside_are_not_the_models_failure(court, times, stat
     thread.join()
     assert verdict.state is state, (verdict.message, verdict.output[-2000:])
     assert "killed" in (verdict.message or verdict.warnings[-1])
+
+
+def test_a_patch_that_exhausts_the_memory_is_no_fault_of_the_machine(court):
+    """It left the denominator. Where memory runs out without the patch too, it is too little for the instance."""
+    instance, limits = court.dataset.instance(PYTEST), ContainerLimits(memory_mb=200, pids=200)
+    with court.container(instance, limits) as container:
+        container.run("true", timeout=60)
+        if container.facts().peak_memory is None:
+            pytest.skip("no control group for memory here")
+    path = touched_paths(instance.patch)[0]
+    hungry = edit(path, source := court.source(instance, path), f"{source}\nx = b'x' * (400 << 20)\n")
+    verdict = court.verdict(instance, hungry, limits)
+    assert verdict.state is UNRESOLVED and "Without the patch the container's memory suffices" in verdict.message
+    starved = replace(instance, test_command="head -c 400M /dev/zero | tail -c 400M | wc -c; exit 1")
+    verdict = court.verdict(starved, hungry, limits)
+    assert (verdict.state, verdict.infra_failure_reason) == (State.INFRA_FAILURE, "out_of_memory")

@@ -1,7 +1,8 @@
 """Test runs that ended by a kill: the machine's doing, or the patch's.
 
 A killed command leaves the same log whoever killed it: the host's out-of-memory
-killer, an operator, or code under test that kills its own runner. So such a run
+killer, an operator, or code under test that kills its own runner; nor does one say
+whose memory it was that ran out in the container. So such a run
 is repeated, in a fresh container, and the repeat counts. Where that is killed too,
 the unpatched repository decides: if its tests are killed as well, it is the machine;
 if they end by themselves, it is the patch.
@@ -23,12 +24,14 @@ TestRun = Callable[[str, Path], RunFacts]
 
 
 def killed(run: RunFacts) -> str:
-    """The signal that ended the test command; "" where it ended otherwise.
+    """The signal that ended the test command, or a process of it for want of memory; "" where it ended otherwise.
 
-    Not at its timeout, nor where memory ran out in the container: these have a state of their own.
+    Not at its timeout, which has a state of its own.
     """
-    if run.timed_out or run.out_of_memory:
+    if run.timed_out:
         return ""
+    if run.out_of_memory and run.exit_code != 0:
+        return _SIGNALS[137]
     return _SIGNALS.get(run.exit_code or 0, "")
 
 
@@ -44,6 +47,7 @@ def settled(run_tests: TestRun, patch: str, log: Path) -> RunFacts:
     Returns:
         The facts of the run that counts. They hold a fault where the machine kills the
         tests, ``killed`` where the patch does, and a warning where the repeat counts.
+        Where memory runs out without the patch too, that they say so is enough for the verdict.
     """
     first = run_tests(patch, log)
     signal = killed(first)
@@ -51,11 +55,14 @@ def settled(run_tests: TestRun, patch: str, log: Path) -> RunFacts:
         return first
     again = run_tests(patch, log)
     if not killed(again):
-        warning = f"A test run was killed from outside ({signal}) and repeated; this is the repeat."
+        how = "ran out of memory" if first.out_of_memory else f"was killed from outside ({signal})"
+        warning = f"A test run {how} and was repeated; this is the repeat."
         return replace(again, warnings=(*again.warnings, warning))
     unpatched = run_tests("", log.with_name(f"{log.stem}.unpatched{log.suffix}")) if patch.strip() else again
     if not killed(unpatched):
-        return replace(again, killed=signal)
+        return replace(again, killed=killed(again))
+    if again.out_of_memory:
+        return again
     message = f"The test command was killed ({signal}) in every run, also without the patch."
     hint = "Look for the host's out-of-memory killer (`dmesg`), and for whoever kills processes of containers."
     return replace(again, fault={"reason": str(Reason.CONTAINER_LOST), "message": message, "hint": hint})

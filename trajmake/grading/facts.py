@@ -24,7 +24,8 @@ class RunFacts:
         timed_out: The test command was killed at its timeout.
         peak_memory: Bytes, when the engine knows.
         out_of_memory: Memory ran out in the container.
-        killed: The signal that ended the test command, where the patch sent it (``trajmake.evaluation.killed``).
+        killed: The signal that ended the test command, or a process of it for want of memory, where the patch is
+            to blame (``trajmake.evaluation.killed``).
         log_complete: The log holds the run to its end, as far as one can tell.
         forged: Tests that passed although they had been made to fail (``trajmake.evaluation.control``).
         engine: Name of the engine.

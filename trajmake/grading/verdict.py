@@ -137,7 +137,7 @@ def grade(instance: Instance, patch: str, log: str, run: RunFacts) -> Verdict:
     log = clean(log)
     reading = _read(instance, log)
     common |= _counts(reading)
-    if run.killed:
+    if run.killed and not run.out_of_memory:
         message = f"The patch ends its test run with {run.killed}; without the patch the tests come to their end."
         return _failed(common, instance, reading, message)
     if run.timed_out:
@@ -146,14 +146,14 @@ def grade(instance: Instance, patch: str, log: str, run: RunFacts) -> Verdict:
         return _nothing_ran(common, instance, patch, log, run, reading)
     rejection = _rejection(reading, run)
     if rejection and run.out_of_memory:
-        return _infra(common, "out_of_memory", f"Memory ran out during the tests; {rejection}")
+        return _starved(common, instance, reading, run, f"Memory ran out during the tests; {rejection}")
     if rejection:
         return Verdict(state=_unless_empty(common), message=rejection, rejected=True, **common)
     tests = required_tests(instance, reading.by_any_id)
     if tests.satisfied and common["patch_exists"]:
         return Verdict(state=State.RESOLVED, tests=tests, **common)
     if run.out_of_memory and not tests.satisfied:
-        return _infra(common, "out_of_memory", "Memory ran out during the tests.")
+        return _starved(common, instance, reading, run, "Memory ran out during the tests.")
     return Verdict(state=_unless_empty(common), tests=tests, **common)
 
 
@@ -237,7 +237,7 @@ def _nothing_ran(
     common: dict[str, Any], instance: Instance, patch: str, log: str, run: RunFacts, reading: Reading
 ) -> Verdict:
     if run.out_of_memory:
-        return _infra(common, "out_of_memory", "Memory ran out before any test had a result.")
+        return _starved(common, instance, reading, run, "Memory ran out before any test had a result.")
     judged = set(touched_paths(instance.test_patch))
     paths = [path for path in touched_paths(patch) if path not in judged]
     reason, message = infrastructure.cause(log, paths, run.exit_code, started=reading.started)
@@ -249,6 +249,13 @@ def _nothing_ran(
 def _failed(common: dict[str, Any], instance: Instance, reading: Reading, message: str) -> Verdict:
     tests = required_tests(instance, reading.by_any_id) if reading.statuses else None
     return Verdict(state=_unless_empty(common), message=message, tests=tests, **common)
+
+
+def _starved(common: dict[str, Any], instance: Instance, reading: Reading, run: RunFacts, message: str) -> Verdict:
+    """Memory ran out: by the patch, where the tests without it stay within the container's."""
+    if run.killed:
+        return _failed(common, instance, reading, f"{message} Without the patch the container's memory suffices.")
+    return _infra(common, "out_of_memory", message)
 
 
 def _infra(common: dict[str, Any], reason: str, message: str) -> Verdict:
