@@ -21,6 +21,7 @@ from trajmake.llm.spending import Spending, Spent
 from trajmake.stages.generate import generate
 
 KEY = "sk-loopback-0123456789abcdef"
+VARIABLE = "LOOPBACK_ACCESS"  # no word for a key in its name, and a line end in its value, as of a file
 SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 
 
@@ -41,12 +42,12 @@ class Sessions:
         project = Project.make(root / "project", data, store, models=["served"])
         sessions = cls(project, rows)
         # Byte code of the copied library: a session starts many processes.
-        project.environ |= {"LOOPBACK_KEY": KEY, "PYTHONDONTWRITEBYTECODE": ""}
+        project.environ |= {VARIABLE: f"{KEY}\n", "PYTHONDONTWRITEBYTECODE": ""}
         sessions.configure(
             {
                 "agent": "mini_swe_agent",
                 "model": "openai/loopback-1",
-                "api_key_env": "LOOPBACK_KEY",
+                "api_key_env": VARIABLE,
                 "base_url": url,
                 "prices": {"input": 10, "output": 10},
             }

@@ -18,6 +18,7 @@ import yaml
 from model_sessions import SUBMIT, Sessions
 from openai_server import OpenAIServer, answer, garbage
 
+from trajmake.agents import mini_swe_agent
 from trajmake.errors import BudgetSpentError, ConfigError
 from trajmake.llm import readiness
 from trajmake.llm.base import Completion, Usage
@@ -103,6 +104,10 @@ def test_an_answer_without_tokens_has_no_price(tmp_path: Path) -> None:
             held.complete(TASK)
         own = Gateway(provider, tmp_path / "c", model_name="m", prices=(0.0, 0.0), spending=spending)
         assert own.complete(TASK).cost == 0
+    negative = json.dumps(reply | {"usage": {"prompt_tokens": -5, "completion_tokens": -5, "total_tokens": -10}})
+    with OpenAIServer(garbage(negative.encode())) as server:
+        provider = LiteLLMProvider("openai/m", base_url=server.url)
+        assert Gateway(provider, tmp_path / "d", model_name="m", prices=(1.0, 1.0)).complete(TASK).cost is None
     assert spending.spent() == Spent(0.0, 2, 1) and (tmp_path / "b" / "0001.json").exists()
     assert len(held.completions) == 1
 
@@ -114,8 +119,8 @@ def settings(session_usd: float, **model: Any) -> Settings:
     )
 
 
-def test_a_budget_needs_prices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Said before the first job, for a model that neither the configuration nor litellm has a price of."""
+def test_what_cannot_work_is_said_before_the_first_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A budget on a model that neither the configuration nor litellm has a price of; prompts; keys."""
     none = Spending(tmp_path)
     with pytest.raises(ConfigError, match=r"price of m is unknown") as refused:
         readiness.check(settings(1), none)
@@ -125,6 +130,11 @@ def test_a_budget_needs_prices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert readiness.check(settings(0), none) == []
     with pytest.raises(ConfigError):
         readiness.check(settings(1, provider="scripted", replies="x"), none)
+    prompt = tmp_path / "prompt.yaml"
+    prompt.write_text(mini_swe_agent.PROMPT.read_text().replace("{{task}}", "{{task"))
+    for agent in ("mini_swe_agent", "openhands"):
+        with pytest.raises(ConfigError, match=r"prompt\.yaml"):
+            readiness.check(settings(0, agent=agent, prompt_file=str(prompt)), none)
     monkeypatch.delenv("SOME_KEY", raising=False)
     assert "SOME_KEY" in readiness.check(settings(0, api_key_env="SOME_KEY"), none)[0]
 

@@ -14,6 +14,7 @@ from model_sessions import KEY, SUBMIT, Sessions
 from openai_server import OpenAIServer, answer, answer_as, by_model, fail, garbage, half
 from test_images_workflow import engine_or_skip
 
+from trajmake.llm.errors import Transient
 from trajmake.llm.gateway import Gateway
 from trajmake.llm.litellm_provider import LiteLLMProvider
 from trajmake.llm.retry import Retry
@@ -138,6 +139,8 @@ def test_a_provider_that_is_down_for_a_while_is_survived(tmp_path: Path) -> None
     """Nobody listens, then rubbish comes, then an answer; 30 s of it at a tenth of the scale."""
     with OpenAIServer(answer("once")) as gone:
         LiteLLMProvider("openai/m", base_url=gone.url).complete(TASK, [])  # imports litellm
+    with pytest.raises(Transient, match="Connection refused"):  # not by the client above, which is still connected
+        LiteLLMProvider("openai/m", base_url=gone.url, request_seconds=5).complete(TASK, [])
     retry = Retry(first_wait=0.1, longest_wait=6.0, total_seconds=90)
     door = Gateway(
         LiteLLMProvider("openai/m", base_url=gone.url, request_seconds=5),

@@ -65,6 +65,22 @@ def test_every_mistake_is_named_with_its_place(changes, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"api_key_env": "sk-proj-0123456789"},
+        {"base_url": "https://me:sk-proj-0123456789@host/v1"},
+        {"base_url": "sk-proj-0123456789"},
+        {"options": {"api_key": "sk-proj-0123456789"}},
+    ],
+)
+def test_a_key_in_the_wrong_place_is_refused_and_not_shown(entry):
+    """It stood in the error, so in Snakemake's log; in ``api_key_env`` it was taken for a variable's name."""
+    with pytest.raises(ConfigError) as refused:
+        settings.load(changed(catalog=CONFIG["catalog"] | {"a": {"model": "openai/x"} | entry}), {})
+    assert f"catalog.a.{next(iter(entry))}: " in str(refused.value) and "sk-proj" not in str(refused.value)
+
+
 def test_all_mistakes_are_said_at_once():
     with pytest.raises(ConfigError) as caught:
         settings.load(changed(sesion="x", mode="fast"), {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trajmake.agents.base import Agent, AgentLimits, Mounting, Task, Trajectory
@@ -22,6 +23,7 @@ __all__ = [
     "Task",
     "Trajectory",
     "bundles",
+    "check_prompt",
     "exit_codes",
     "make",
     "needs_model",
@@ -76,6 +78,16 @@ def needs_model(name: str) -> bool:
         ConfigError: unknown agent.
     """
     return _known(name) not in _WITHOUT_MODEL
+
+
+def check_prompt(model: ModelSettings) -> None:
+    """Read the prompt file of a model whose agent asks one, where it names a file.
+
+    Raises:
+        ConfigError: it is missing, or no prompt of this agent's.
+    """
+    if model.prompt_file:
+        importlib.import_module(AGENTS[_known(model.agent)]).read_prompt(Path(model.prompt_file))
 
 
 def bundles(name: str) -> list[str]:

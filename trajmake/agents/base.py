@@ -5,12 +5,13 @@ Only the task reaches an agent: never the row, the gold patch, the tests or a ke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from trajmake.engines.base import Container
+from trajmake.errors import ConfigError
 from trajmake.llm.base import LLM
 from trajmake.outcomes import ExitStatus
 
@@ -97,3 +98,20 @@ class Agent(Protocol):
             TrajmakeError: the machine failed (container lost, provider down, ...).
         """
         ...
+
+
+def parse_templates(path: Path, texts: Iterable[str]) -> None:
+    """Read the Jinja2 templates of the prompt file ``path``, so that a broken one costs no container.
+
+    Raises:
+        ConfigError: one cannot be read.
+    """
+    import jinja2
+
+    try:
+        for text in texts:
+            jinja2.Environment().parse(text)
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(
+            f"The prompt file {path} holds a template that is no Jinja2: {error.message}.", "Look at `prompt_file`."
+        ) from error

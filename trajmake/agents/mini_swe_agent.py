@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from trajmake.agents.base import Agent, AgentLimits, Task, Trajectory
+from trajmake.agents.base import Agent, AgentLimits, Task, Trajectory, parse_templates
 from trajmake.agents.history import History
 from trajmake.agents.mini_swe_adapters import Environment, Executed, Model, ModelTemplates, exit_codes, load
 from trajmake.datasets.instance import Instance
@@ -119,7 +119,7 @@ def read_prompt(path: Path) -> Prompt:
     """Templates of a prompt file.
 
     Raises:
-        ConfigError: the file is missing or lacks a template.
+        ConfigError: the file is missing, or lacks a template, or one is no Jinja2.
     """
     import yaml
 
@@ -133,6 +133,7 @@ def read_prompt(path: Path) -> Prompt:
         for name in names:
             if not isinstance(part, Mapping) or not isinstance(part.get(name), str):
                 raise ConfigError(f"The prompt file {path} lacks `{section}.{name}`.", f"Take {PROMPT} as a pattern.")
+    parse_templates(path, [text for section, names in _TEMPLATES.items() for text in map(content[section].get, names)])
     return Prompt(
         system_template=content["agent"]["system_template"],
         instance_template=content["agent"]["instance_template"],

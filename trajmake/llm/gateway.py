@@ -203,7 +203,8 @@ class Gateway:
                 time.sleep(wait)
             else:
                 self._pace.settle(expected, answer.usage.prompt_tokens + answer.usage.completion_tokens)
-                return replace(answer, latency=time.monotonic() - asked, timestamp=time.time()), attempt
+                latency = answer.latency or time.monotonic() - asked  # a provider's own leaves its imports out
+                return replace(answer, latency=latency, timestamp=time.time()), attempt
         raise AssertionError("a Retry has at least one attempt")
 
     def _down(self, trouble: Transient, attempt: int, spent: float) -> ProviderDownError:

@@ -11,6 +11,7 @@ import email.utils
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from trajmake import borrowed
@@ -85,12 +86,13 @@ class LiteLLMProvider:
         arguments |= {"messages": list(messages), "api_key": key, "base_url": self._base_url or None}
         if tools:
             arguments["tools"] = list(tools)
+        asked = time.monotonic()
         try:
             response = litellm.completion(**arguments)
         except openai.OpenAIError as error:  # every exception of litellm's own is one of these
             raise self._translated(error, litellm) from error
         try:
-            return _completion(response, self.model, litellm)
+            return replace(_completion(response, self.model, litellm), latency=time.monotonic() - asked)
         except (AttributeError, IndexError, TypeError) as error:
             raise Transient(f"The answer is no chat completion: {error}") from error
 
@@ -109,7 +111,9 @@ class LiteLLMProvider:
         """The same trouble in this project's terms, with the provider's message and without the key."""
         status = getattr(error, "status_code", None)
         codes = {getattr(cause, "code", None) for cause in _chain(error)}
-        text = str(clean(str(error), secrets([self._api_key_env])))[:_LONGEST_MESSAGE]
+        cause = next((cause for cause in _chain(error) if isinstance(cause, OSError)), None)
+        said = str(error) if cause is None or str(cause) in str(error) else f"{error} ({cause})"
+        text = str(clean(said, secrets([self._api_key_env])))[:_LONGEST_MESSAGE]
         if isinstance(error, litellm.ContextWindowExceededError) or "context_length_exceeded" in codes:
             return ContextExceeded(text)
         if missing := _import_error(error):  # litellm dresses its own defects up as dropped connections
@@ -183,8 +187,9 @@ def _usage(response: Any) -> Usage:
     usage = getattr(response, "usage", None)
     details = getattr(usage, "prompt_tokens_details", None)
     return Usage(
-        prompt_tokens=getattr(usage, "prompt_tokens", 0) or 0,
-        completion_tokens=getattr(usage, "completion_tokens", 0) or 0,
+        # Below 0 is no count: it would give back what the session has spent.
+        prompt_tokens=max(0, getattr(usage, "prompt_tokens", 0) or 0),
+        completion_tokens=max(0, getattr(usage, "completion_tokens", 0) or 0),
         cache_read_tokens=getattr(details, "cached_tokens", 0) or 0,
         cache_write_tokens=getattr(details, "cache_creation_tokens", 0) or 0,
     )

@@ -18,11 +18,13 @@ def check(settings: Settings, spending: Spending) -> list[str]:
         spending: Of the session.
 
     Raises:
-        ConfigError: the session has a budget, and the price of a model is unknown.
+        ConfigError: the session has a budget, and the price of a model is unknown; a prompt file is wrong.
     """
     models = {
         name: settings.catalog[name] for name in settings.models if agents.needs_model(settings.catalog[name].agent)
     }
+    for model in models.values():
+        agents.check_prompt(model)
     unpriced = [name for name, model in models.items() if settings.limits.session_usd and not _has_price(model)]
     if unpriced:
         raise ConfigError(

@@ -14,14 +14,17 @@ _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def secrets(variables: Iterable[str]) -> tuple[str, ...]:
-    """The values that these environment variables hold now, longest first."""
-    values = {os.environ.get(name, "") for name in variables}
+    """The values that these environment variables hold now, longest first; without white space around them.
+
+    A key that a file's last line end came along with is sent, and quoted, without it.
+    """
+    values = {os.environ.get(name, "").strip() for name in variables}
     return tuple(sorted((value for value in values if len(value) >= _SHORTEST), key=len, reverse=True))
 
 
-def environment_secrets() -> tuple[str, ...]:
-    """The values of all variables that are called a key, a token or a secret."""
-    return secrets(name for name in os.environ if _NAME.search(name))
+def environment_secrets(variables: Iterable[str] = ()) -> tuple[str, ...]:
+    """The values of all variables that are called a key, a token or a secret, and of ``variables``."""
+    return secrets([*variables, *filter(_NAME.search, os.environ)])
 
 
 def clean(value: Any, hidden: Iterable[str] = ()) -> Any:

@@ -119,7 +119,9 @@ def _problem(error: dict[str, Any]) -> str:
         return f"{where}: unknown key" + (f"; did you mean `{near[0]}`?" if near else f"; known: {', '.join(known)}")
     if error["type"] == "missing":
         return f"{where}: is required"
-    return f"{where}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r:.80})"
+    if error["type"] == "value_error":  # our own checks, of what may hold a key: the value is not shown
+        return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{where}: {error['msg']} (got {error['input']!r:.80})"
 
 
 def _known_keys(loc: tuple[Any, ...]) -> list[str]:

@@ -165,9 +165,18 @@ class ModelSettings(Section):
             raise ValueError(f"holds {', '.join(secret)}; put the key into the environment and its name in api_key_env")
         return options
 
+    @field_validator("api_key_env")
+    @classmethod
+    def _variable(cls, name: str) -> str:
+        if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError("is no name of an environment variable; put the key there, and its name here")
+        return name
+
     @field_validator("base_url")
     @classmethod
     def _no_password(cls, url: str) -> str:
+        if url and not re.match(r"https?://[^/]", url, re.IGNORECASE):
+            raise ValueError("is no address that begins with http:// or https://")
         if "@" in url.split("://")[-1].split("/")[0]:
             raise ValueError("holds a user's name or password, which would be stored; use api_key_env")
         return url

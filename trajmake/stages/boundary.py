@@ -35,6 +35,7 @@ class Stage:
         log: Log file of the job.
         faults: Fault file of this stage and subject.
         debug: Log every command and answer too.
+        keys: Environment variables whose values are masked in the log, whatever they are called.
     """
 
     name: str
@@ -42,12 +43,14 @@ class Stage:
     log: Path
     faults: Path
     debug: bool = False
+    keys: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, options: Settings, name: str, log: str, **subject: str) -> Stage:
         """The stage ``name`` of an image (``image=``) or of a run (``model=, instance_id=``)."""
         where = layout.fault_file(name, session=options.session, **subject)
-        return cls(name, " ".join(subject.values()), Path(log), Path(options.output_dir) / where, options.debug)
+        keys = tuple(sorted({entry.api_key_env for entry in options.catalog.values()}))
+        return cls(name, " ".join(subject.values()), Path(log), Path(options.output_dir) / where, options.debug, keys)
 
     def run(
         self,
@@ -59,7 +62,7 @@ class Stage:
 
         ``put_back`` is asked first whether an earlier result can take its place again; such a fault is not counted.
         """
-        with log_to(self.log, debug=self.debug):
+        with log_to(self.log, debug=self.debug, keys=self.keys):
             try:
                 work()
                 return
@@ -79,7 +82,7 @@ class Stage:
 
 
 @contextlib.contextmanager
-def log_to(path: Path | str, *, debug: bool = False) -> Iterator[None]:
+def log_to(path: Path | str, *, debug: bool = False, keys: tuple[str, ...] = ()) -> Iterator[None]:
     """Send this project's log records to ``path`` while the block runs.
 
     In a thread of Snakemake's process only that thread's: cheap stages run side by side there.
@@ -91,6 +94,7 @@ def log_to(path: Path | str, *, debug: bool = False) -> Iterator[None]:
     alone = threading.current_thread() is threading.main_thread()  # else a job in Snakemake's process
     thread = threading.get_ident()
     handler = _JobLog(path, encoding="utf-8", errors="backslashreplace")
+    handler.keys = keys
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.setLevel(logging.DEBUG if debug else logging.INFO)
     handler.addFilter(lambda record: alone or record.thread == thread)
@@ -111,10 +115,12 @@ def log_to(path: Path | str, *, debug: bool = False) -> Iterator[None]:
 
 
 class _JobLog(logging.FileHandler):
+    keys: tuple[str, ...] = ()
+
     def format(self, record: logging.LogRecord) -> str:
-        """The record without the value of any variable that is called a key, a token or a secret."""
+        """The record without the values of ``keys`` and of any variable that is called a key, a token or a secret."""
         text = super().format(record)
-        return str(clean(text, environment_secrets()))
+        return str(clean(text, environment_secrets(self.keys)))
 
     def handleError(self, record: logging.LogRecord) -> None:
         """A log that cannot be written (disk full) must not hide the message behind a traceback."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from trajmake import files
-from trajmake.agents.base import Agent, AgentLimits, Task, Trajectory
+from trajmake.agents.base import Agent, AgentLimits, Task, Trajectory, parse_templates
 from trajmake.agents.openhands import bundle, inside
 from trajmake.agents.openhands.ending import ending, limit_of
 from trajmake.agents.openhands.events import text_of, to_history
@@ -208,7 +208,7 @@ def read_prompt(path: Path) -> Prompt:
     """The prompts of a file.
 
     Raises:
-        ConfigError: the file is missing or lacks one.
+        ConfigError: the file is missing, or lacks one, or the template is no Jinja2.
     """
     import yaml
 
@@ -223,4 +223,5 @@ def read_prompt(path: Path) -> Prompt:
         raise ConfigError(
             f"The prompt file {path} does not hold just the texts {', '.join(names)}.", f"Take {PROMPT} as a pattern."
         )
+    parse_templates(path, [texts["instruction_template"]])
     return Prompt(**texts, digest=hashlib.sha256(data).hexdigest())
