@@ -78,8 +78,7 @@ rule summarize:
         "../../environment.yml"
     params:
         selection=selection_digest,
-        nameless_rows=PLAN.nameless_rows,
-        budget=SETTINGS.limits.session_usd,
+        said=[PLAN.nameless_rows, SETTINGS.limits.session_usd],
     message:
         "Summarizing session {wildcards.session}"
     script:
