@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,6 @@ def run_tests(
     agent: that one asks whether the instance is unresolved as it stands.
     """
     options = settings.load(config)
-
     kept = Kept.of(options, model, instance_id)
     made_for = {"evaluation": options.evaluation.model_dump_json(exclude={"ignore_flaky"})}
 
@@ -61,13 +60,7 @@ def run_tests(
             finish(RunFacts(patch_exists=False))
             return
         test = partial(_test, options, model, instance, dataset.image_uri(instance.instance_id), diff)
-        first = test(Path(test_output))
-        further = [
-            test(layout.repeat_log(test_output, number))
-            for number in range(2, options.evaluation.repeats + 1)
-            if first.exit_code is not None and first.fault is None
-        ]
-        finish(replace(first, repeats=tuple(further)))
+        finish(_repeated(test, test_output, options.evaluation.repeats))
 
     def finish(facts: RunFacts) -> None:
         if facts.fault and kept.put_back_tests(made_for, _fault(facts.fault)):
@@ -84,6 +77,16 @@ def run_tests(
     Stage.of(options, "run_tests", log, model=model, instance_id=instance_id).run(
         work, give_up, lambda fault: kept.put_back_tests(made_for, fault)
     )
+
+
+def _repeated(test: Callable[[Path], RunFacts], log: str, repeats: int) -> RunFacts:
+    first = test(Path(log))
+    further = [
+        test(layout.repeat_log(log, number))
+        for number in range(2, repeats + 1)
+        if first.exit_code is not None and first.fault is None
+    ]
+    return replace(first, repeats=tuple(further))
 
 
 def _fault(found: Mapping[str, str]) -> Fault:
