@@ -123,16 +123,18 @@ def test_a_link_is_not_followed(tmp_path):
     assert (tmp_path / "elsewhere/m/instance_i/output.jsonl").exists()
 
 
-def test_an_interrupted_removal_is_finished_by_the_next(tmp_path, monkeypatch):
+@pytest.mark.parametrize("at", range(1, 7))
+def test_an_interrupted_removal_is_finished_by_the_next(tmp_path, monkeypatch, at):
     made(tmp_path, "s", days=9)
     remove, calls = shutil.rmtree, []
 
     def interrupted(path):
         calls.append(path)
-        if len(calls) == 3:
+        if len(calls) == at:
             raise KeyboardInterrupt
         remove(path)
 
+    files.write_text(tmp_path / "benchmarks/s/m.tsv", "s")
     monkeypatch.setattr(cleaning.shutil, "rmtree", interrupted)
     clean(tmp_path, "--session", "s", "--yes")
     monkeypatch.undo()

@@ -6,6 +6,7 @@ indexes of datasets are no session's and stay.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -18,7 +19,7 @@ from trajmake.llm.spending import Spending
 from trajmake.sessions import layout, locks
 from trajmake.sessions.status import DEAD_AFTER_SECONDS
 
-# The results go last: with their lock gone, what is left would be no session any more.
+# The results go last, of them the lock: without it, what is left would be no session any more.
 _PLACES = (layout.TRAJECTORIES, layout.PROGRESS, layout.LOGS, layout.BENCHMARKS, layout.RESULTS)
 
 
@@ -61,8 +62,10 @@ def look(output_dir: Path, name: str) -> Session:
         if place.is_symlink():
             raise ConfigError(f"{place} is a link; what it leads to is not removed.", "Remove it by hand.")
         for folder, _, found in os.walk(place):
-            for facts in (os.lstat(os.path.join(folder, file)) for file in found):
-                last, size = max(last, facts.st_mtime), size + facts.st_size
+            for file in found:
+                with contextlib.suppress(FileNotFoundError):  # a living session's files come and go
+                    facts = os.lstat(os.path.join(folder, file))
+                    last, size = max(last, facts.st_mtime), size + facts.st_size
     runs = output_dir / layout.TRAJECTORIES.format(session=name)
     count = sum(1 for _ in runs.glob("*/instance_*/output.jsonl"))
     spent = Spending(output_dir / layout.SPENDING.format(session=name)).spent()
@@ -90,10 +93,15 @@ def remove(output_dir: Path, session: Session) -> None:
     """
     if who := user(output_dir, session):
         raise ClaimedError(f"Session {session.name} {who}.", "Wait for it, or stop it (kill -TERM).")
-    with locks.claim(output_dir / layout.LOCK.format(session=session.name)):
-        for place in _places(output_dir, session.name):
-            if place.exists():
-                shutil.rmtree(place)
+    lock = output_dir / layout.LOCK.format(session=session.name)
+    with locks.claim(lock):
+        *others, results = _places(output_dir, session.name)
+        for path in [*others, *(path for path in results.iterdir() if path != lock)]:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        shutil.rmtree(results)
 
 
 def _places(output_dir: Path, name: str) -> Iterator[Path]:
