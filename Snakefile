@@ -6,7 +6,10 @@
 # workflow/scripts/ adapt, the library trajmake/ thinks.
 from snakemake.utils import min_version
 
+from trajmake.sessions import temporary
+
 min_version("9.25")
+temporary.own(workflow.snakemake_tmp_dir)
 
 
 configfile: "config/config.yaml"

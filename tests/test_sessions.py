@@ -65,7 +65,7 @@ def test_status_files_have_the_documented_form(tmp_path, line, text):
 
 
 def stage(tmp_path):
-    return Stage("generate", "m i", tmp_path / "log", tmp_path / "faults.jsonl")
+    return Stage("generate", "m i", tmp_path / "log", tmp_path / "faults.jsonl", tmp_path / "away")
 
 
 def test_a_fault_becomes_a_record_a_count_and_a_message(tmp_path, capsys):

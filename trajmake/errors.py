@@ -91,6 +91,10 @@ class EngineUnavailableError(TrajmakeError):
     exit_code = 5
 
 
+class EngineAwayError(EngineUnavailableError):
+    """The engine's daemon does not answer now; it may be starting again."""
+
+
 class ContainerLostError(TrajmakeError):
     """A running container went away, or stopped answering."""
 

@@ -1,8 +1,8 @@
 """Files that are either whole or not there.
 
-Every artefact is written to a temporary name beside its target, synced, and
-renamed, so that a reader never meets half of one; then its folder is synced, so
-that it is still there when the machine loses its power.
+Every artefact is written to a file without a name, synced, and then given its name,
+so that a reader never meets half of one and a killed writer leaves nothing; then its
+folder is synced, so that it is still there when the machine loses its power.
 """
 
 from __future__ import annotations
@@ -28,15 +28,12 @@ def atomic(path: Path | str) -> Iterator[IO[bytes]]:
     """
     target = Path(path)
     _make_folder(target.parent)
-    # Not mkstemp: its files are private, and the umask cannot be read in one thread without changing it in all.
-    name = target.with_name(f".{target.name[:64]}.{uuid.uuid4().hex}.part")
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with _nameless(target.parent) or _named(target) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(name, target)
+            _put(stream, target)
         sync_folder(target.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -44,9 +41,51 @@ def atomic(path: Path | str) -> Iterator[IO[bytes]]:
                 f"No space left while writing {target}.", "Free disk space, then run the same command again."
             ) from error
         raise
+
+
+def _nameless(folder: Path) -> IO[bytes] | None:
+    """A file that is gone when its process dies; None where the file system (NFS, say) has no such."""
+    try:
+        return os.fdopen(os.open(folder, os.O_WRONLY | os.O_TMPFILE, 0o666), "wb")
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+            raise
+        return None
+
+
+@contextlib.contextmanager
+def _named(target: Path) -> Iterator[IO[bytes]]:
+    # Not mkstemp: its files are private, and the umask cannot be read in one thread without changing it in all.
+    name = _part(target)
+    try:
+        with open(str(name), "xb") as stream:
+            yield stream
     finally:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+            name.unlink()
+
+
+def _put(stream: IO[bytes], target: Path) -> None:
+    """Give the written file its name; what had that name before is gone."""
+    if isinstance(stream.name, str):
+        os.replace(stream.name, target)
+        return
+    handle = stream.fileno()
+    here = f"/proc/self/fd/{handle}"  # to be followed: so `os.link` must be given some folder, which it does not need
+    with contextlib.suppress(FileExistsError):
+        os.link(here, target, src_dir_fd=handle)
+        return
+    name = _part(target)
+    os.link(here, name, src_dir_fd=handle)
+    try:
+        os.replace(name, target)
+    except OSError:
+        name.unlink()
+        raise
+
+
+def _part(target: Path) -> Path:
+    return target.with_name(f".{target.name[:64]}.{uuid.uuid4().hex}.part")
 
 
 def sync_folder(path: Path | str) -> None:
@@ -97,12 +136,15 @@ def read_json(path: Path | str) -> Any:
 
 
 def append_line(path: Path | str, line: str) -> None:
-    """Append one line with a single ``write`` and sync it."""
+    """Append one line with a single ``write`` and sync it; all of it or nothing."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
-        os.write(handle, (line + "\n").encode())
+        data = (line + "\n").encode()
+        if (written := os.write(handle, data)) < len(data):  # half a line would join the next one
+            os.ftruncate(handle, os.fstat(handle).st_size - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
         os.fsync(handle)
     finally:
         os.close(handle)

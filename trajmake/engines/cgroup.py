@@ -6,11 +6,13 @@ be written the engine falls back to resource limits of the process.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from trajmake.engines.base import ContainerLimits
+from trajmake.engines.owner import over, owner
 
 _ROOT = Path("/sys/fs/cgroup")
 _PARENT = "trajmake"
@@ -46,13 +48,24 @@ class ControlGroup:
 
 
 def make_group(name: str, limits: ContainerLimits) -> ControlGroup:
-    """A control group with ``limits``; an empty one where none can be made."""
+    """A control group with ``limits``; an empty one where none can be made. Those of dead owners are removed."""
+    name = f"{name}@{owner().replace(' ', '@')}"
     try:
+        _reap()
         if (_ROOT / "cgroup.controllers").exists():
             return _make_v2(name, limits)
         return _make_v1(name, limits)
     except OSError:  # not ours to write
         return ControlGroup()
+
+
+def _reap() -> None:
+    """Remove the groups of owners that ended together with what would have removed them."""
+    for place in (_ROOT / _PARENT, *_ROOT.glob(f"*/{_PARENT}")):
+        for folder in place.glob("*@*"):
+            if over(folder.name.partition("@")[2].replace("@", " ")):
+                with contextlib.suppress(OSError):  # its processes are still ending
+                    folder.rmdir()
 
 
 def _make_v2(name: str, limits: ContainerLimits) -> ControlGroup:

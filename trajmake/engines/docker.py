@@ -22,11 +22,13 @@ from trajmake.engines.daemon import daemon_url, ping
 from trajmake.engines.docker_faults import START_HINT, faults
 from trajmake.engines.docker_images import DockerImages
 from trajmake.engines.memory import memory_facts
+from trajmake.engines.owner import OWNER, over, owner
 from trajmake.engines.shell import Shell
 from trajmake.engines.stream import EndOfStream
 from trajmake.errors import (
     ClaimedError,
     ContainerLostError,
+    EngineAwayError,
     EngineUnavailableError,
     ImageMissingError,
     TrajmakeError,
@@ -124,6 +126,7 @@ class DockerEngine:
             raise ImageMissingError(f"The Docker daemon has no image {image_id}.", "Load it first.")
         safe = _safe_name(name)
         with faults(f"Container {name}"):
+            self._reap()
             self._clear(safe, name)
             created = self._create(image_id, safe, labels or {}, limits or ContainerLimits(), mounts or {})
         body = _Body(self._api(), created, name)
@@ -168,11 +171,20 @@ class DockerEngine:
             user="0:0",
             working_dir="/",
             hostname=HOSTNAME,
-            labels={"trajmake.name": name, **labels},
+            labels={"trajmake.name": name, OWNER: owner(), **labels},
             host_config=host,
         )
         config.update(StdinOnce=True, AttachStdin=True, AttachStdout=True, AttachStderr=True)
         return str(api.create_container_from_config(config, name)["Id"])  # type: ignore[no-untyped-call]
+
+    def _reap(self) -> None:
+        """Remove containers whose owner died before it had started them, or without the daemon's notice."""
+        from docker.errors import APIError
+
+        for found in self._api().containers(all=True, filters={"label": OWNER}):
+            if over(found["Labels"][OWNER]):
+                with contextlib.suppress(APIError):  # gone, or going
+                    self._api().remove_container(found["Id"], force=True, v=True)
 
     def _clear(self, safe: str, name: str) -> None:
         """Remove what a dead run left under this name.
@@ -202,7 +214,8 @@ class DockerEngine:
         if self._client is None:
             version, reason = ping(daemon_url())
             if not version:
-                raise EngineUnavailableError(f"The Docker engine cannot be used: {reason}.", START_HINT)
+                kind = EngineAwayError if "no Docker daemon answers" in reason else EngineUnavailableError
+                raise kind(f"The Docker engine cannot be used: {reason}.", START_HINT)
             import docker
 
             self._client = docker.from_env(timeout=_TIMEOUT).api

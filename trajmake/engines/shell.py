@@ -73,9 +73,9 @@ class Shell:
         nonce = _nonce()
         try:
             channel.send(program(nonce), GRACE)
+            answer = self._reader.frame((nonce,), 3 * GRACE)
         except OSError as error:
             raise EndOfStream from error
-        answer = self._reader.frame((nonce,), 3 * GRACE)
         if answer is None:
             raise self._silent("when it started")
         if answer[1] == "lacks":

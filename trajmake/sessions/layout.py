@@ -33,6 +33,7 @@ SPENDING = "results/{session}/spending"
 KEPT = INSTANCE + "/.kept"
 RERUN_FAULTS = "results/{session}/rerun_faults.jsonl"
 RETRY = "results/{session}/retry"  # names too many for a command line: a profile, targets
+OUTAGE = "results/{session}/.engine-away"
 RENEWALS = "results/{session}/.renewals.json"
 
 NAME = r"[^/\s]+"  # what a wildcard may match

@@ -21,6 +21,7 @@ from trajmake.llm.redaction import clean, environment_secrets
 from trajmake.sessions import faults, layout
 from trajmake.sessions.faults import CarriedFault, Fault
 from trajmake.settings import Settings
+from trajmake.stages.patience import persistently
 
 logger = logging.getLogger("trajmake")
 
@@ -34,6 +35,7 @@ class Stage:
         subject: What it works on, for messages.
         log: Log file of the job.
         faults: Fault file of this stage and subject.
+        outage: See :func:`trajmake.stages.patience.persistently`.
         debug: Log every command and answer too.
         keys: Environment variables whose values are masked in the log, whatever they are called.
     """
@@ -42,6 +44,7 @@ class Stage:
     subject: str
     log: Path
     faults: Path
+    outage: Path
     debug: bool = False
     keys: tuple[str, ...] = ()
 
@@ -50,7 +53,9 @@ class Stage:
         """The stage ``name`` of an image (``image=``) or of a run (``model=, instance_id=``)."""
         where = layout.fault_file(name, session=options.session, **subject)
         keys = tuple(sorted({entry.api_key_env for entry in options.catalog.values()}))
-        return cls(name, " ".join(subject.values()), Path(log), Path(options.output_dir) / where, options.debug, keys)
+        place, outage = Path(options.output_dir), layout.OUTAGE.format(session=options.session)
+        name_of = " ".join(subject.values())
+        return cls(name, name_of, Path(log), place / where, place / outage, options.debug, keys)
 
     def run(
         self,
@@ -64,7 +69,7 @@ class Stage:
         """
         with log_to(self.log, debug=self.debug, keys=self.keys):
             try:
-                work()
+                persistently(work, self.outage)
                 return
             except CarriedFault as carried:
                 fault = carried.fault

@@ -1,0 +1,146 @@
+"""What killed runs leave behind is removed by the next one; what belongs to a living run is not touched."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import images
+import own_daemon
+import pytest
+from own_daemon import OwnDaemon
+
+from trajmake import files
+from trajmake.engines import cgroup, select
+from trajmake.engines.base import ContainerLimits
+from trajmake.engines.owner import OWNER, over, owner
+from trajmake.sessions import temporary
+
+ROOT = Path(__file__).parent.parent
+
+
+def python(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Another process, which may kill itself."""
+    command = [sys.executable, "-c", f"import os, sys\nsys.path[:0] = [{str(ROOT)!r}]\n{code}", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def dead_owner() -> str:
+    done = python("from trajmake.engines.owner import owner; print(owner())")
+    return done.stdout.strip()
+
+
+def test_an_owner_is_judged_only_where_it_can_be_known() -> None:
+    place = owner().rsplit(" ", 2)[0]
+    assert not over(owner())
+    assert over(dead_owner())
+    assert over(f"{place} {os.getpid()} 1")  # the id was given again
+    assert not over("another-boot 4026531836 999999 1") and not over("") and not over("nonsense")
+
+
+def test_containers_of_dead_owners_go_and_others_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Created and never started: no death is noticed, and no daemon removes them."""
+    if reason := own_daemon.lacking():
+        pytest.skip(reason)
+    with OwnDaemon() as daemon:
+        monkeypatch.setenv("DOCKER_HOST", daemon.url)
+        tarball = tmp_path / "base.tar"
+        images.save(tarball, [images.base_layer()], tags=["leftovers:1"])
+        engine = select("docker")
+        image = engine.load(tarball)
+        labels = {"dead": dead_owner(), "living": owner(), "elsewhere": "another-boot 1 2 3"}
+        for name, label in labels.items():
+            daemon.ask("create", "--name", name, "--label", f"{OWNER}={label}", "leftovers:1", "bash")
+        daemon.ask("create", "--name", "strangers", "leftovers:1", "bash")
+        with engine.start(image.id, name="next"):
+            names = set(daemon.ask("ps", "-a", "--format", "{{.Names}}").split())
+        assert {name for name in names if not name.startswith("trajmake-")} == {"living", "elsewhere", "strangers"}
+
+
+def test_a_writer_that_is_killed_leaves_no_file(tmp_path: Path) -> None:
+    code = """
+from trajmake import files
+with files.atomic(sys.argv[1]) as stream:
+    stream.write(b"half")
+    stream.flush()
+    os.kill(os.getpid(), 9)
+"""
+    (tmp_path / "old").write_text("whole")
+    for name in ("new", "old"):
+        assert python(code, tmp_path / name).returncode == -9
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("old", "whole")]
+
+
+def test_a_file_system_without_nameless_files_gets_whole_files_too(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(files, "_nameless", lambda folder: None)  # as on NFS
+    for text in ("first", "second"):
+        files.write_text(tmp_path / "file", text)
+    with pytest.raises(ZeroDivisionError), files.atomic(tmp_path / "file") as stream:
+        stream.write(bytes(1 // 0))
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "second")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    """A file is replaced or not, a line appended or not; never a half of either."""
+    code = """
+from pathlib import Path
+from trajmake import files
+from trajmake.errors import DiskFullError
+os.chdir(sys.argv[1])
+files.write_text("file", "old")
+files.append_line("lines", "first")
+with open("ballast", "wb", buffering=0) as stream:
+    try:
+        while stream.write(bytes(4096)): pass
+    except OSError: pass
+for number in range(20000):
+    try: files.append_line("lines", f"line {number} " + 60 * "x")
+    except OSError: break
+try: files.write_text("file", 100000 * "new")
+except DiskFullError as error: print(error.message)
+print(Path("file").read_text(), Path("lines").read_text().endswith("x\\n"), sorted(os.listdir()))
+"""
+    script = shlex.join(
+        [sys.executable, "-c", f"import os, sys\nsys.path[:0] = [{str(ROOT)!r}]\n{code}", str(tmp_path)]
+    )
+    mount = f"mount -t tmpfs -o size=1m tmpfs {shlex.quote(str(tmp_path))} && {script}"
+    done = subprocess.run(["unshare", "--mount", "bash", "-c", mount], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["No space left while writing file.", "old True ['ballast', 'file', 'lines']"]
+
+
+def test_folders_of_dead_snakemakes_go_and_others_stay(tmp_path: Path) -> None:
+    places = {name: tmp_path / f"snakemake{name}" for name in ("dead", "living", "unknown", "next")}
+    for place in places.values():
+        place.mkdir()
+    code = "from trajmake.sessions import temporary; temporary.own(sys.argv[1])"
+    python(code, places["dead"])
+    wait = f"{code}; print('here', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", f"import os, sys\nsys.path[:0] = [{str(ROOT)!r}]\n{wait}", places["living"]]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as living:
+        assert living.stdout is not None and living.stdout.readline()
+        temporary.own(places["next"])
+        living.communicate()
+    assert {path.name for path in tmp_path.iterdir()} == {f"snakemake{n}" for n in ("living", "unknown", "next")}
+
+
+def test_control_groups_of_dead_owners_go() -> None:
+    code = """
+from trajmake.engines import cgroup
+from trajmake.engines.base import ContainerLimits
+print(*cgroup.make_group("leftovers", ContainerLimits()).folders, sep="\\n")
+"""
+    left = [Path(line) for line in python(code).stdout.split()]
+    if not left:
+        pytest.skip("control groups cannot be made here")
+    assert all(folder.exists() for folder in left)
+    group = cgroup.make_group(f"leftovers-{time.monotonic_ns()}", ContainerLimits())
+    try:
+        assert not any(folder.exists() for folder in left) and all(folder.exists() for folder in group.folders)
+    finally:
+        group.remove()

@@ -1,0 +1,33 @@
+"""Temporary folders of Snakemake processes that were killed: known by an owner's lock, removed by the next run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+from trajmake.sessions import locks
+
+_OWNER = ".trajmake-owner"
+_held: list[int] = []  # keeps the lock until this process ends
+
+
+def own(folder: Path | str) -> None:
+    """Mark this process's temporary folder as in use, and remove those beside it whose owner is dead."""
+    folder = Path(folder)
+    fresh = folder / f"{_OWNER}.new"
+    handle = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    fresh.rename(folder / _OWNER)  # locked before anybody can see it
+    _held.append(handle)
+    for mark in folder.parent.glob(f"snakemake*/{_OWNER}"):
+        if not locks.held(mark) and _mine(mark):
+            shutil.rmtree(mark.parent, ignore_errors=True)
+
+
+def _mine(path: Path) -> bool:
+    try:
+        return path.stat().st_uid == os.geteuid()
+    except FileNotFoundError:
+        return False
