@@ -17,7 +17,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -313,6 +312,7 @@ def main() -> int:
     if os.geteuid() == 0 and not os.environ.get("CHAOS_MOUNTS"):  # mounts that go with us
         command = ["unshare", "--mount", sys.executable, *sys.argv]
         os.execvpe("unshare", command, {**os.environ, "CHAOS_MOUNTS": "private"})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the daemon goes with us
     with contextlib.ExitStack() as stack:
         folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trajmake-chaos-")))
         folder.mkdir(parents=True, exist_ok=True)
@@ -325,5 +325,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    threading.current_thread().name = "chaos"
     sys.exit(main())
