@@ -135,7 +135,7 @@ class Chaos:
 
     def end(self, how: str) -> None:
         assert self.driver is not None
-        self.done[f"{how} killed" if how in ("driver", "session") else f"driver {how}ed"] += 1
+        self.done[f"{how} killed" if how in ("driver", "session") else f"driver {how.removesuffix('e')}ed"] += 1
         sent = {"interrupt": signal.SIGINT, "terminate": signal.SIGTERM}.get(how, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
             if how in ("driver", "terminate"):
@@ -312,6 +312,7 @@ def main() -> int:
     if os.geteuid() == 0 and not os.environ.get("CHAOS_MOUNTS"):  # mounts that go with us
         command = ["unshare", "--mount", sys.executable, *sys.argv]
         os.execvpe("unshare", command, {**os.environ, "CHAOS_MOUNTS": "private"})
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored, and so would ours
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the daemon goes with us
     with contextlib.ExitStack() as stack:
         folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trajmake-chaos-")))

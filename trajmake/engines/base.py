@@ -39,6 +39,11 @@ class ContainerLimits:
     pids: int = 2048
     cpus: float = 0
 
+    @property
+    def shared_memory(self) -> int:
+        """Bytes of ``/dev/shm``: what lies there counts as memory, and no kill of a command would free it."""
+        return min(1 << 30, self.memory_mb << 19 or 1 << 30)
+
 
 @dataclass(frozen=True)
 class Result:

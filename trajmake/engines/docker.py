@@ -159,7 +159,7 @@ class DockerEngine:
             memswap_limit=memory or None,
             pids_limit=limits.pids or None,
             nano_cpus=int(limits.cpus * 1e9) or None,
-            shm_size="1g",
+            shm_size=limits.shared_memory,
             mounts=[Mount(at, str(path.absolute()), type="bind", read_only=True) for at, path in mounts.items()],
             log_config=LogConfig(type="none", config={}),  # all output comes over the stream: no second copy on disk
         )

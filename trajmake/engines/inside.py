@@ -69,7 +69,7 @@ def main(spec: dict[str, Any]) -> None:
         _overlay(spec["rootfs"], spec["userxattr"])
     else:
         _mount("merged", "merged", None, _MS_BIND | _MS_REC)
-    _dev()
+    _dev(spec["shared_memory"])
     _lend(spec["mounts"])
     _proc()
     _loopback_up()
@@ -112,7 +112,7 @@ def _proc() -> None:
             _mount("merged/dev/null", path, None, _MS_BIND)
 
 
-def _dev() -> None:
+def _dev(shared_memory: int) -> None:
     _real_folder("merged/dev")
     _mount("tmpfs", "merged/dev", "tmpfs", _MS_NOSUID, "mode=755,size=64k")
     for name in _DEVICES:
@@ -122,7 +122,7 @@ def _dev() -> None:
     os.mkdir("merged/dev/pts")
     _mount("devpts", "merged/dev/pts", "devpts", _MS_NOSUID | _MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
     os.mkdir("merged/dev/shm")
-    _mount("shm", "merged/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, "mode=1777,size=1g")
+    _mount("shm", "merged/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, f"mode=1777,size={shared_memory}")
 
 
 def _device(name: str) -> None:

@@ -162,6 +162,7 @@ class NamespaceEngine:
                 "mounts": mounts,
                 "userxattr": "--user" in unshare,
                 "hostname": HOSTNAME,
+                "shared_memory": limits.shared_memory,
                 "join": [str(place / "cgroup.procs") for place in group.folders],
                 "rlimits": _rlimits(limits, group),
                 "env": _environment(self._images.env(image_id)),
