@@ -1,9 +1,9 @@
 # What a user types. Needs Linux, Python 3.11 or newer with venv, git, make and a package index.
-# Variables: PYTHON (interpreter for .venv), JOBS, ENGINE and OUTPUT (for `make demo`), PYTEST_ARGS.
+# Variables: PYTHON (interpreter for .venv), JOBS, ENGINE and OUTPUT (for `make demo`), PYTEST_ARGS, CHAOS_ARGS.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env swebench demo test lint format lock bench-dataset bench-images clean
+.PHONY: help env swebench demo test chaos lint format lock bench-dataset bench-images clean
 
 BIN := $(CURDIR)/.venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
@@ -18,6 +18,7 @@ JOBS ?= 4
 OUTPUT ?= outputs
 REPORT := $(OUTPUT)/results/demo/report.html
 PYTEST_ARGS ?=
+CHAOS_ARGS ?=
 # By another name, because `make -n` would run a line that holds MAKE itself.
 REMAKE := $(MAKE) --no-print-directory
 
@@ -84,6 +85,9 @@ $(REPORT): $(OUTPUT)/results/demo/results.csv $(OUTPUT)/results/demo/final_repor
 
 test: lint ## lint, then run every test
 	$(RUN) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+chaos: $(ENV) ## kill a session 50 times and compare it with an undisturbed one (CHAOS_ARGS; root, dockerd)
+	$(RUN) $(BIN)/python tests/chaos.py $(CHAOS_ARGS)
 
 lint: $(ENV) ## check style, types and workflow
 	$(BIN)/ruff check .

@@ -312,7 +312,9 @@ def main() -> int:
     if os.geteuid() == 0 and not os.environ.get("CHAOS_MOUNTS"):  # mounts that go with us
         command = ["unshare", "--mount", sys.executable, *sys.argv]
         os.execvpe("unshare", command, {**os.environ, "CHAOS_MOUNTS": "private"})
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored, and so would ours
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a job in the background has it ignored, and so would ours
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the daemon goes with us
     with contextlib.ExitStack() as stack:
         folder = given.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trajmake-chaos-")))

@@ -445,6 +445,19 @@ def test_memory_limit_ends_the_command_not_the_container(here: Here) -> None:
         assert not container.facts().out_of_memory
 
 
+def test_disk_limit_ends_the_command_and_room_can_be_made(here: Here) -> None:
+    """A container that fills the disk harms every other; the daemon's file system rarely has quotas."""
+    fill = "while :; do head -c 10M /dev/zero >> /deep/big; sleep 0.1; done"
+    with here.start(limits=ContainerLimits(memory_mb=512, pids=100, disk_mb=60)) as container:
+        ok(container, "mkdir /deep; head -c 40M /dev/zero > /deep/small; sleep 3")
+        result = container.run(fill, timeout=60)
+        assert (result.exit_code, result.timed_out) == (137, False) and result.seconds < 40
+        assert result.text.endswith("take more than 60 MiB]\n")
+        assert int(ok(container, "stat -c %s /deep/big")) < 500 << 20
+        ok(container, "rm /deep/big")
+        ok(container, "sleep 2")
+
+
 # Life and death
 
 

@@ -28,6 +28,7 @@ CASES = {
     "fork bomb": [":() { : | : & }; :", FIX],
     "memory": ["head -c 2G /dev/zero | tail -c 2G | wc -c", FIX],
     "memory in /dev/shm": ["head -c 2G /dev/zero > /dev/shm/big", "rm /dev/shm/big", FIX],
+    "disk": ["while :; do head -c 20M /dev/zero >> /big; sleep 0.1; done", "sleep 2", FIX],
     "a gigabyte of output": ["yes 'a line of noise' | head -c 1G", FIX],
     "a process that ignores SIGTERM": [f"trap '' TERM INT HUP QUIT; while :; do sleep {MARKER}; done", FIX],
     "no .git": [FIX, "rm -rf .git"],
@@ -43,7 +44,8 @@ CASES = {
     "writing everywhere": [
         FIX,
         "for f in /proc/sys/kernel/* /proc/sysrq-trigger /proc/*/oom_score_adj /sys/kernel/* /sys/fs/cgroup/*/* "
-        "/dev/* /etc/* /usr/lib/* /lib64/* /usr/bin/*; do [ -f $f -o -b $f ] && echo broken > $f; done 2>/dev/null; true",
+        "/dev/* /etc/* /usr/lib/* /lib64/* /usr/bin/*; do "
+        "[ -f $f -o -b $f ] && echo broken > $f; done 2>/dev/null; true",
     ],
 }
 RESOLVED = set(CASES) - {"no repository", "a link in the place of a file", "writing everywhere"}
@@ -90,7 +92,7 @@ def court(request, tmp_path_factory, store) -> Iterator[Court]:
         turns = [{"thought": "Ha.", "commands": [command]} for command in [*commands, SUBMIT]]
         (folder / "replies" / f"{row['instance_id']}.yaml").write_text(yaml.safe_dump(turns))
     limits = {"command_seconds": 8, "instance_seconds": 120}
-    sessions.configure(engine=request.param, limits=limits, container={"memory_mb": 300, "pids": 80})
+    sessions.configure(engine=request.param, limits=limits, container={"memory_mb": 300, "pids": 80, "disk_mb": 100})
     yield Court(sessions, request.param)
     for row in sessions.rows:
         engine = engine_or_skip(request.param, store)

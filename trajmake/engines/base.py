@@ -33,11 +33,15 @@ class Image:
 
 @dataclass(frozen=True)
 class ContainerLimits:
-    """What a container may use: memory in MiB, processes, CPUs (0 means no limit)."""
+    """What a container may use: memory in MiB, processes, CPUs, MiB written to disk (0 means no limit).
+
+    A command that runs when more is written than allowed is killed; a few seconds' worth may be written beyond.
+    """
 
     memory_mb: int = 8192
     pids: int = 2048
     cpus: float = 0
+    disk_mb: int = 0
 
     @property
     def shared_memory(self) -> int:

@@ -25,6 +25,7 @@ from trajmake.engines.memory import memory_facts
 from trajmake.engines.owner import OWNER, over, owner
 from trajmake.engines.shell import Shell
 from trajmake.engines.stream import EndOfStream
+from trajmake.engines.written import DiskWatch
 from trajmake.errors import (
     ClaimedError,
     ContainerLostError,
@@ -135,7 +136,7 @@ class DockerEngine:
                 channel = Attached(self._api(), created)
                 self._api().start(created)
             try:
-                shell = Shell(channel, name, body.lost)
+                shell = Shell(channel, name, body.lost, DiskWatch((limits or ContainerLimits()).disk_mb, body.written))
             except EndOfStream:
                 raise body.lost() from None
         except BaseException:  # whatever it is, nothing may be left behind
@@ -234,6 +235,12 @@ class _Body:
     def facts(self, shell: Shell) -> ContainerFacts:
         """From its control group, as seen inside."""
         return memory_facts(shell.read, _CGROUP_FOLDERS)
+
+    def written(self) -> int:
+        """Bytes in the files that differ from the image's; the daemon walks through them."""
+        with faults(f"Container {self._name}"):
+            found = self._api.containers(all=True, filters={"id": self._container}, size=True)
+        return int(found[0].get("SizeRw") or 0) if found else 0
 
     def lost(self) -> TrajmakeError:
         """The error for a stream that ended; the daemon's events outlive the container."""

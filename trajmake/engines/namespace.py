@@ -37,6 +37,7 @@ from trajmake.engines.shell import Shell
 from trajmake.engines.store import ImageStore
 from trajmake.engines.stream import EndOfStream
 from trajmake.engines.unshare import HINT, available, working_flags
+from trajmake.engines.written import DiskWatch, folder_bytes
 from trajmake.errors import ContainerLostError, EngineUnavailableError, EnvironmentBrokenError
 
 _log = logging.getLogger(__name__)
@@ -169,18 +170,18 @@ class NamespaceEngine:
             }
             (folder / "spec.json").write_text(json.dumps(spec))
             process = _spawn(folder, group, unshare, (lock, in_use))
-            body = _Body(process, folder, group)
-            return self._open(name, image_id, body)
+            watch = DiskWatch(limits.disk_mb if overlay else 0, lambda: folder_bytes(folder / "upper"))
+            return self._open(name, image_id, _Body(process, folder, group), watch)
         except BaseException:  # whatever it is, nothing may be left behind
             _Body(process, folder, group).end()
             raise
         finally:
             os.close(lock)
 
-    def _open(self, name: str, image_id: str, body: _Body) -> ShellContainer:
+    def _open(self, name: str, image_id: str, body: _Body, watch: DiskWatch) -> ShellContainer:
         assert body.process is not None
         try:
-            shell = Shell(Pipes(body.process), name, lambda: body.lost(name))
+            shell = Shell(Pipes(body.process), name, lambda: body.lost(name), watch)
         except EndOfStream:
             code = body.process.wait()
             said = body.said()

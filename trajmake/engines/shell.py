@@ -19,6 +19,7 @@ from pathlib import Path
 from trajmake.engines.base import Result, Timeout
 from trajmake.engines.bootstrap import OUTPUT_LIMIT_KIB, program, request
 from trajmake.engines.stream import Channel, EndOfStream, FrameReader, Output
+from trajmake.engines.written import DiskWatch
 from trajmake.errors import ContainerLostError, DiskFullError, EnvironmentBrokenError, TrajmakeError
 
 GRACE = 20.0
@@ -29,6 +30,7 @@ _POLL = 1.0  # seconds between looks at a silent command: has somebody killed th
 _CHUNK = 8 * 1024 * 1024
 _INLINE = 100_000  # bytes; one argument of a process may have 128 KiB at most (MAX_ARG_STRLEN)
 _KILLED = 137
+_TOO_MUCH = "\n[killed: the files written in this container take more than {} MiB]\n"
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,14 @@ class _End:
         reported: By the process that waited for it, which then sends the first bytes of output.
         marked: The end mark follows the output.
         timed_out: It was killed at its timeout.
+        notice: Why else it was killed, for the end of its output.
     """
 
     code: int
     reported: bool = False
     marked: bool = False
     timed_out: bool = False
+    notice: str = ""
 
 
 class _Bytes(bytearray):
@@ -59,17 +63,19 @@ class Shell:
         channel: The stream to ``bash -p``, process 1 of the container.
         name: The container's name, for messages.
         lost: Makes the error to raise when the stream has ended (it may know why).
+        watch: Says when a command is to be killed for what the container has written.
 
     Raises:
         EndOfStream: bash did not start; the engine knows why.
         EnvironmentBrokenError: the image lacks a tool that the shell needs.
     """
 
-    def __init__(self, channel: Channel, name: str, lost: Callable[[], TrajmakeError]) -> None:
+    def __init__(self, channel: Channel, name: str, lost: Callable[[], TrajmakeError], watch: DiskWatch) -> None:
         self._channel = channel
         self._reader = FrameReader(channel)
         self._name = name
         self._lost = lost
+        self._watch = watch
         nonce = _nonce()
         try:
             channel.send(program(nonce), GRACE)
@@ -116,6 +122,7 @@ class Shell:
             if end.reported:
                 self._take_first(nonce, output)
             self._collect(output, end.marked)
+            output.add(end.notice.encode())
         return Result(end.code, output.kept, seconds, end.timed_out, output.truncated)
 
     def write(self, path: str, data: bytes, mode: int = 0o644) -> None:
@@ -165,12 +172,15 @@ class Shell:
             words = self._next(nonce, min(_POLL, left()))
             if words is not None and words[1] in ("exit", "dead"):
                 return _ended(words)
-            if left() > 0:
+            late = left() <= 0
+            if not late and not self._watch.over():
                 self._send(request("tm_poll", nonce))
                 continue
             self._send(request("tm_kill", nonce))  # spares process 1; comes too late if the command has just ended
             words = self._frame(nonce)
-            return _ended(words) if words[1] == "exit" else _End(_KILLED, timed_out=True)
+            if words[1] == "exit":
+                return _ended(words)
+            return _End(_KILLED, timed_out=late, notice="" if late else _TOO_MUCH.format(self._watch.limit_mb))
 
     def _take_first(self, nonce: str, output: Output) -> None:
         """Take what comes with the exit code, unless the process that sends it was killed or cannot fork."""

@@ -138,6 +138,10 @@ class Output:
             data, self._held = data[:cut], data[cut:]
         self._keep(data)
 
+    def add(self, data: bytes) -> None:
+        """Put something of ours after the output."""
+        self._keep(data)
+
     def finish(self) -> None:
         """No more will come: a piece that could have become the end mark is output after all."""
         held, self._held = self._held, b""

@@ -47,6 +47,9 @@ class ContainerSettings(Section):
     memory_mb: int = Field(8192, ge=0, description="Memory in MiB.")
     pids: int = Field(2048, ge=0, description="Processes and threads.")
     cpus: float = Field(0, ge=0, description="CPUs.")
+    disk_mb: int = Field(
+        32768, ge=0, description="MiB that it may write to disk; a command that runs when it has more is killed."
+    )
 
 
 class S3Settings(Section):
