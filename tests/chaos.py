@@ -36,6 +36,7 @@ SUBMIT = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 SESSION = "chaos"
 ENDS = ("driver", "session", "session", "interrupt", "terminate")
 OUTPUTS_MB = 700
+_SCRIPTS = ".snakemake/scripts/"  # in the command line of a job
 
 
 def script(number: int, seconds: float) -> list[dict[str, Any]]:
@@ -109,7 +110,9 @@ class Chaos:
         """Start, harm, kill, look; True where the session was complete before its kill."""
         self.start()
         assert self.driver is not None
-        self._pause(self.random.uniform(1, longest))
+        if self.random.random() < 0.8:  # else also while the graph is built
+            self._until_a_job()
+        self._pause(self.random.uniform(0, longest))
         if self.driver.poll() is None and self.random.random() < 0.7:
             harm = self.random.choice(
                 [self.job, self.job, self.container, self.container, self.restart, self.full, self.fail]
@@ -146,7 +149,7 @@ class Chaos:
 
     def job(self) -> None:
         """``kill -9`` of a job."""
-        jobs = [pid for pid, line in self._processes() if ".snakemake/scripts/" in line]
+        jobs = [pid for pid, line in self._processes() if _SCRIPTS in line]
         if jobs:
             self._kill(self.random.choice(jobs), "job")
 
@@ -194,6 +197,11 @@ class Chaos:
 
     def _processes(self) -> list[tuple[str, str]]:
         return marked(self.mark)
+
+    def _until_a_job(self) -> None:
+        assert self.driver is not None
+        while self.driver.poll() is None and not any(_SCRIPTS in line for _, line in self._processes()):
+            time.sleep(0.2)
 
     def _pause(self, seconds: float) -> None:
         assert self.driver is not None
@@ -290,7 +298,8 @@ def table(chaos: Chaos, seed: int, requests: int, left: list[str], seconds: floa
     rows |= {"resumes": chaos.done["resumes"], "requests to the server": requests, "answers bought": ledger.bought}
     rows |= {"answers lost between provider and disk": ledger.bought - ledger.journalled}
     rows |= {"answers bought twice": ledger.twice, "finished work lost or repeated": ledger.lost}
-    rows |= {"leftovers": len(left), "minutes": round(seconds / 60)}
+    rows |= {"leftovers": len(left), "empty folders of Snakemakes killed before they read anything": ledger.unread()}
+    rows |= {"minutes": round(seconds / 60)}
     print("\n| | |\n|---|---|\n" + "\n".join(f"| {what} | {count} |" for what, count in rows.items()), flush=True)
 
 

@@ -7,6 +7,7 @@ import contextlib
 import csv
 import hashlib
 import json
+import os
 import re
 import shutil
 import time
@@ -80,6 +81,10 @@ class Ledger:
             shutil.rmtree(self._outputs / name, ignore_errors=True)
         shutil.rmtree(self._root / ".snakemake")
 
+    def unread(self) -> int:
+        """How many temporary folders nobody could mark in time."""
+        return len(_unread(self._root))
+
     def _products(self) -> list[Path]:
         """Trajectories and test runs that Snakemake has seen end, and that are no faults."""
         found = []
@@ -152,17 +157,21 @@ def _leftovers(project: Project, mark: str, daemon: OwnDaemon | None) -> list[st
         ]
     place = str(project.root)
     found += [f"mount {line}" for line in Path("/proc/mounts").read_text().splitlines() if f"{place}/tmp" in line]
-    scratch = list((project.root / "tmp").glob("trajmake-*/*"))
+    temporary = [*(project.root / "tmp").glob("*"), *(project.root / "tmp").glob("trajmake-*/*")]
+    unread = set(_unread(project.root))
     found += [
-        f"temporary {path.relative_to(project.root)}"
-        for path in [*(project.root / "tmp").glob("*"), *scratch]
-        if path.name != "trajmake-0"
+        f"temporary {path}" for path in temporary if path not in unread and path.name != f"trajmake-{os.geteuid()}"
     ]
     found += [f"part {path.relative_to(project.root)}" for path in (project.root / "outputs").rglob("*.part*")]
     sessions = [path for path in FOLDER.glob("*/*.session") if place in path.read_text()]
     found += [f"lease {path}" for path in sessions]
     groups = Path("/sys/fs/cgroup").glob("*/trajmake/*chaos*")
     return found + [f"control group {path}" for path in groups if path.is_dir()]
+
+
+def _unread(root: Path) -> list[Path]:
+    """Empty temporary folders of Snakemakes that were killed before any code of ours was read."""
+    return [path for path in (root / "tmp").glob("snakemake*") if not any(path.iterdir())]
 
 
 def _results(outputs: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from trajmake.llm.clock import Clock
 from trajmake.llm.errors import ContextExceeded, LimitReached
 from trajmake.llm.redaction import clean
 from trajmake.outcomes import ExitStatus
+from trajmake.sessions import temporary
 
 SUBMIT = "COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 _RETURNCODE = re.compile(r"^<returncode>(-?\d+)</returncode>$", re.MULTILINE)  # of its template for outputs
@@ -38,7 +38,7 @@ def load() -> SimpleNamespace:
     there and prints a banner; two variables turn it to an empty folder and silence.
     """
     with (
-        tempfile.TemporaryDirectory() as empty,
+        temporary.folder("trajmake-") as empty,
         borrowed.environment(MSWEA_SILENT_STARTUP="1", MSWEA_GLOBAL_CONFIG_DIR=empty),
     ):
         import minisweagent

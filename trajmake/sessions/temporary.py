@@ -1,10 +1,11 @@
-"""Temporary folders of Snakemake processes that were killed: known by an owner's lock, removed by the next run."""
+"""Temporary folders of processes that were killed, Snakemake's too: known by an owner's lock, removed by the next."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from trajmake.sessions import locks
@@ -21,9 +22,16 @@ def own(folder: Path | str) -> None:
     fcntl.flock(handle, fcntl.LOCK_EX)
     fresh.rename(folder / _OWNER)  # locked before anybody can see it
     _held.append(handle)
-    for mark in folder.parent.glob(f"snakemake*/{_OWNER}"):
+    for mark in folder.parent.glob(f"*/{_OWNER}"):
         if not locks.held(mark) and _mine(mark):
             shutil.rmtree(mark.parent, ignore_errors=True)
+
+
+def folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder that does not outlast its process by more than the next one's start."""
+    made = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+    own(made.name)
+    return made
 
 
 def _mine(path: Path) -> bool:

@@ -11,7 +11,6 @@ import hashlib
 import json
 import re
 import shlex
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from trajmake.llm.clock import Clock
 from trajmake.llm.redaction import clean
 from trajmake.llm.server import GatewayServer
 from trajmake.outcomes import ExitStatus
+from trajmake.sessions import temporary
 from trajmake.settings import ModelSettings, Settings
 
 PROMPT = Path(__file__).with_name("prompt.yaml")
@@ -75,7 +75,7 @@ class OpenHands:
         self._model = model
         self._prompt_file = Path(prompt_file) if prompt_file else PROMPT
         self._prompt = read_prompt(self._prompt_file)
-        self._folder = tempfile.TemporaryDirectory(prefix="trajmake-task-", ignore_cleanup_errors=True)
+        self._folder = temporary.folder("trajmake-task-")
 
     def mounts(self, options: Settings) -> Mapping[str, Path]:
         """The bundle, built where it is missing, and the folder with the task.
