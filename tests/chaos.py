@@ -260,14 +260,13 @@ def run(
     small_instances.write(rows, data / "instances.jsonl")
     provider = Provider(folder / "replies")
     with OpenAIServer(provider) as server, contextlib.ExitStack() as stack:
-        peace = make(folder, "peace", data, server.url, engine)
+        peace, project = (make(folder, name, data, server.url, engine) for name in ("peace", "fire"))
         began = time.monotonic()
         done = peace.snakemake("-j", "4", "--profile", "parallel")
         assert done.returncode == 0, done.stdout
         longest = longest or 6 + (time.monotonic() - began) / 12
         print(f"undisturbed: {time.monotonic() - began:.0f} s; a kill within {longest:.0f} s", flush=True)
         asked = len(server.requests)
-        project = make(folder, "fire", data, server.url, engine)
         if os.geteuid() == 0:
             (project.root / "outputs").mkdir()
             options = f"size={OUTPUTS_MB}m"
