@@ -184,10 +184,14 @@ class Chaos:
             self.done["disk full"] += 1
 
     def fail(self) -> None:
-        """The provider is down, or refuses the key, for some seconds."""
+        """The provider is down, or refuses the key, until a request has met that, and for some seconds."""
+        assert self.driver is not None
+        before, deadline = self.provider.refusals, time.monotonic() + 30
         self.provider.trouble = self.random.choice(["down", "refused"])
         self.done[f"provider {self.provider.trouble}"] += 1
-        time.sleep(self.random.uniform(1, 5))
+        while self.provider.refusals == before and self.driver.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self._pause(self.random.uniform(0, 3))
         self.provider.trouble = ""
 
     def _kill(self, pid: str, what: str) -> None:
@@ -294,7 +298,9 @@ def table(chaos: Chaos, seed: int, requests: int, left: list[str], seconds: floa
     """What was done to the session, and what came of it."""
     ledger = chaos.ledger
     rows = {f"{what}": count for what, count in sorted(chaos.done.items()) if what != "resumes"}
-    rows |= {"resumes": chaos.done["resumes"], "requests to the server": requests, "answers bought": ledger.bought}
+    refused = chaos.provider.refusals
+    rows |= {"resumes": chaos.done["resumes"], "requests refused, cut or dropped by the provider": refused}
+    rows |= {"requests that it answered": requests - refused, "answers bought": ledger.bought}
     rows |= {"answers lost between provider and disk": ledger.bought - ledger.journalled}
     rows |= {"answers bought twice": ledger.twice, "finished work lost or repeated": ledger.lost}
     rows |= {"leftovers": len(left), "empty folders of Snakemakes killed before they read anything": ledger.unread()}
