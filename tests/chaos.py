@@ -285,6 +285,7 @@ def run(
                 chaos.ledger.renew()
         chaos.finish()
         chaos.driver = None
+        clean(project)
         found = [*chaos.ledger.problems, *same_results(peace, project)]
         left = leftovers(project, chaos.mark, daemon, patience=15)
         table(chaos, seed, len(server.requests) - asked, left, time.monotonic() - began)
@@ -292,6 +293,15 @@ def run(
         print(f"PROBLEM {line}")
     print(f"seed {seed}: {'nothing lost, nothing repeated' if not found and not left else 'SEE ABOVE'}")
     return 1 if found or left else 0
+
+
+def clean(project: Project) -> None:
+    """``trajmake clean``: nothing of what was killed is to be left after it."""
+    command = [sys.executable, "-c", "from trajmake.cli import main; main()", "clean"]
+    done = subprocess.run(
+        command, cwd=project.root, env=project.environment(), capture_output=True, text=True, check=True
+    )
+    print(f"trajmake clean: {done.stdout.splitlines()[-1]}", flush=True)
 
 
 def table(chaos: Chaos, seed: int, requests: int, left: list[str], seconds: float) -> None:

@@ -142,7 +142,7 @@ def test_an_interrupted_removal_is_finished_by_the_next(tmp_path, monkeypatch, a
     assert clean(tmp_path, "--session", "s", "--yes").exit_code == 0 and left(tmp_path) == set()
 
 
-@pytest.mark.parametrize("arguments", [[], ["--older-than", "7"], ["--older-than", "soon"]])
-def test_nothing_chosen_or_no_age_is_an_error(tmp_path, arguments):
+@pytest.mark.parametrize("age", ["7", "soon"])
+def test_no_age_is_an_error(tmp_path, age):
     with pytest.raises(ConfigError):
-        raise clean(tmp_path, *arguments).exception
+        raise clean(tmp_path, "--older-than", age).exception

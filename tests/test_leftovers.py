@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,12 +14,15 @@ import images
 import own_daemon
 import pytest
 from own_daemon import OwnDaemon
+from typer.testing import CliRunner
 
 from trajmake import files
-from trajmake.engines import cgroup, select
+from trajmake.cli import app
+from trajmake.engines import cgroup, scratch, select
 from trajmake.engines.base import ContainerLimits
 from trajmake.engines.owner import OWNER, over, owner
-from trajmake.sessions import temporary
+from trajmake.images import leases
+from trajmake.sessions import locks, temporary
 
 ROOT = Path(__file__).parent.parent
 
@@ -144,3 +148,32 @@ print(*cgroup.make_group("leftovers", ContainerLimits()).folders, sep="\\n")
         assert not any(folder.exists() for folder in left) and all(folder.exists() for folder in group.folders)
     finally:
         group.remove()
+
+
+def test_the_command_removes_what_dead_runs_left_and_nothing_of_living_ones(tmp_path: Path, monkeypatch) -> None:
+    """`trajmake clean`, without a session named; the leases of images lie in one place for the whole host."""
+    monkeypatch.setattr(leases, "FOLDER", tmp_path / "leases")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    locks_of = {name: tmp_path / f"{name}.lock" for name in ("dead", "living")}
+    for name, lock in locks_of.items():
+        lock.touch()
+        files.write_text(tmp_path / f"leases/image/{name}.session", f"{lock}\n")
+        (tmp_path / f"snakemake-{name}").mkdir()
+    python("from trajmake.sessions import temporary; temporary.own(sys.argv[1])", tmp_path / "snakemake-dead")
+    killed = """
+from pathlib import Path
+from trajmake.engines import scratch
+scratch.claim(Path(sys.argv[1]), "killed", {})
+os.kill(os.getpid(), 9)
+"""
+    python(killed, tmp_path / f"trajmake-{os.geteuid()}")
+    folder, alive = scratch.claim(tmp_path / "elsewhere", "mine", {})
+    folder = folder.rename(tmp_path / f"trajmake-{os.geteuid()}" / folder.name)
+    with locks.claim(locks_of["living"]):
+        done = CliRunner().invoke(app, ["clean"])
+    os.close(alive)
+    assert done.exit_code == 0, done.output
+    assert "leftovers of killed runs removed" in done.output and "container killed-" in done.output
+    assert sorted(path.name for path in (tmp_path / "leases/image").iterdir()) == ["living.session"]
+    assert folder.exists() and list(folder.parent.iterdir()) == [folder]
+    assert {path.name for path in tmp_path.glob("snakemake-*")} == {"snakemake-living"}

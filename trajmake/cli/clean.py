@@ -1,4 +1,4 @@
-"""``trajmake clean``: old sessions, removed after a question."""
+"""``trajmake clean``: what killed runs left on this host; and old sessions, after a question."""
 
 from __future__ import annotations
 
@@ -20,14 +20,24 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     output_dir: Annotated[Path, typer.Option(help="`output_dir` of the configuration.")] = Path("outputs"),
 ) -> None:
-    """Remove old sessions for good: trajectories, results, logs. One that somebody works on is never touched.
+    """Remove what killed runs left on this host: containers, temporary folders, leases of images.
 
-    Images and bundles stay; see `trajmake images prune`.
+    With --older-than or --session old sessions too, for good: trajectories, results, logs. What somebody works
+    on is never touched. Images and bundles stay; see `trajmake images prune`.
     """
+    from trajmake import leftovers
+
+    if older_than or session:
+        _sessions(output_dir, older_than, session, yes)
+    removed = leftovers.remove()
+    for one in removed:
+        typer.echo(one)
+    typer.echo(f"{len(removed)} leftovers of killed runs removed")
+
+
+def _sessions(output_dir: Path, older_than: str, session: str, yes: bool) -> None:
     from trajmake.sessions import cleaning
 
-    if not older_than and not session:
-        raise ConfigError("Nothing is chosen.", "Give --older-than 7d, or --session NAME.")
     oldest = time.time() - _seconds(older_than) if older_than else time.time()
     known = [cleaning.look(output_dir, name) for name in ([session] if session else cleaning.names(output_dir))]
     chosen = []

@@ -225,6 +225,14 @@ class Engine(Protocol):
         """
         ...
 
+    def reap(self) -> list[str]:
+        """Remove what containers of dead runs left here, and name them; :meth:`start` does it too.
+
+        Raises:
+            EngineUnavailableError: it does not answer.
+        """
+        ...
+
 
 @runtime_checkable
 class StreamLoader(Engine, Protocol):

@@ -33,6 +33,15 @@ class ControlGroup:
     memory: Path | None = None
     limits_pids: bool = False
 
+    def rlimits(self, limits: ContainerLimits) -> dict[str, int]:
+        """Resource limits, by their names in :mod:`resource`, for what this group does not limit."""
+        rlimits: dict[str, int] = {}
+        if limits.memory_mb and self.memory is None:
+            rlimits["RLIMIT_DATA"] = limits.memory_mb << 20
+        if limits.pids and not self.limits_pids:
+            rlimits["RLIMIT_NPROC"] = limits.pids
+        return rlimits
+
     def remove(self) -> None:
         """Remove the folders; the kernel may take a moment to see them empty."""
         for folder in self.folders:
@@ -51,7 +60,7 @@ def make_group(name: str, limits: ContainerLimits) -> ControlGroup:
     """A control group with ``limits``; an empty one where none can be made. Those of dead owners are removed."""
     name = f"{name}@{owner().replace(' ', '@')}"
     try:
-        _reap()
+        reap()
         if (_ROOT / "cgroup.controllers").exists():
             return _make_v2(name, limits)
         return _make_v1(name, limits)
@@ -59,7 +68,7 @@ def make_group(name: str, limits: ContainerLimits) -> ControlGroup:
         return ControlGroup()
 
 
-def _reap() -> None:
+def reap() -> None:
     """Remove the groups of owners that ended together with what would have removed them."""
     for place in (_ROOT / _PARENT, *_ROOT.glob(f"*/{_PARENT}")):
         for folder in place.glob("*@*"):

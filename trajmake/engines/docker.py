@@ -127,7 +127,7 @@ class DockerEngine:
             raise ImageMissingError(f"The Docker daemon has no image {image_id}.", "Load it first.")
         safe = _safe_name(name)
         with faults(f"Container {name}"):
-            self._reap()
+            self.reap()
             self._clear(safe, name)
             created = self._create(image_id, safe, labels or {}, limits or ContainerLimits(), mounts or {})
         body = _Body(self._api(), created, name)
@@ -178,14 +178,18 @@ class DockerEngine:
         config.update(StdinOnce=True, AttachStdin=True, AttachStdout=True, AttachStderr=True)
         return str(api.create_container_from_config(config, name)["Id"])  # type: ignore[no-untyped-call]
 
-    def _reap(self) -> None:
+    def reap(self) -> list[str]:
         """Remove containers whose owner died before it had started them, or without the daemon's notice."""
         from docker.errors import APIError
 
-        for found in self._api().containers(all=True, filters={"label": OWNER}):
-            if over(found["Labels"][OWNER]):
-                with contextlib.suppress(APIError):  # gone, or going
-                    self._api().remove_container(found["Id"], force=True, v=True)
+        removed = []
+        with faults("Containers of dead runs"):
+            for found in self._api().containers(all=True, filters={"label": OWNER}):
+                if over(found["Labels"][OWNER]):
+                    with contextlib.suppress(APIError):  # gone, or going
+                        self._api().remove_container(found["Id"], force=True, v=True)
+                        removed.append(found["Names"][0].removeprefix("/"))
+        return removed
 
     def _clear(self, safe: str, name: str) -> None:
         """Remove what a dead run left under this name.

@@ -150,6 +150,10 @@ class FakeEngine:
             raise ImageBrokenError(f"Image {image_id} is in use by a running container.")
         self._images.pop(image_id, None)
 
+    def reap(self) -> list[str]:
+        """Nothing is ever left."""
+        return []
+
     def start(
         self,
         image_id: str,

@@ -26,13 +26,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trajmake.engines import inside
+from trajmake.engines import cgroup, inside
 from trajmake.engines.base import ContainerFacts, ContainerLimits, Image
 from trajmake.engines.cgroup import ControlGroup, make_group
 from trajmake.engines.container import ShellContainer
 from trajmake.engines.memory import memory_facts
 from trajmake.engines.pipes import Pipes, close
-from trajmake.engines.scratch import claim, remove_tree
+from trajmake.engines.scratch import claim, reap, remove_tree
 from trajmake.engines.shell import Shell
 from trajmake.engines.store import ImageStore
 from trajmake.engines.stream import EndOfStream
@@ -108,6 +108,11 @@ class NamespaceEngine:
         """Remove an image (see the protocol)."""
         self._images.remove(image_id)
 
+    def reap(self) -> list[str]:
+        """Remove the folders and control groups of dead containers (see the protocol)."""
+        cgroup.reap()
+        return reap(self._scratch)
+
     def start(
         self,
         image_id: str,
@@ -165,7 +170,7 @@ class NamespaceEngine:
                 "hostname": HOSTNAME,
                 "shared_memory": limits.shared_memory,
                 "join": [str(place / "cgroup.procs") for place in group.folders],
-                "rlimits": _rlimits(limits, group),
+                "rlimits": group.rlimits(limits),
                 "env": _environment(self._images.env(image_id)),
             }
             (folder / "spec.json").write_text(json.dumps(spec))
@@ -279,16 +284,6 @@ def _furnish(folder: Path, rootfs: Path, overlay: bool) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise EngineUnavailableError(f"The image cannot be copied to {folder}: {done.stderr.strip()[-300:]}.")
-
-
-def _rlimits(limits: ContainerLimits, group: ControlGroup) -> dict[str, int]:
-    """What the control group does not limit."""
-    rlimits: dict[str, int] = {}
-    if limits.memory_mb and group.memory is None:
-        rlimits["RLIMIT_DATA"] = limits.memory_mb << 20
-    if limits.pids and not group.limits_pids:
-        rlimits["RLIMIT_NPROC"] = limits.pids
-    return rlimits
 
 
 def _environment(image: list[str]) -> dict[str, str]:

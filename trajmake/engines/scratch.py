@@ -29,10 +29,8 @@ def claim(scratch: Path, name: str, labels: Mapping[str, str]) -> tuple[Path, in
         EngineUnavailableError: the scratch folder is another user's.
     """
     _own(scratch)
+    reap(scratch)
     safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".")[:80] + "-" + sha256(name.encode()).hexdigest()[:8]
-    for leftover in scratch.iterdir():
-        if leftover.name != safe and _dead(leftover):
-            remove_tree(leftover)
     folder = scratch / safe
     fresh = Path(tempfile.mkdtemp(dir=scratch, prefix=".new-"))
     lock = os.open(fresh / "owner.json", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -52,6 +50,14 @@ def claim(scratch: Path, name: str, labels: Mapping[str, str]) -> tuple[Path, in
                 remove_tree(fresh)
                 raise ClaimedError(f"A container {name} is already running here.", "Wait for it, or stop it.") from None
             time.sleep(0.02)
+
+
+def reap(scratch: Path) -> list[str]:
+    """Remove the folders of containers that died without a clean end, and name them."""
+    dead = [folder for folder in (scratch.iterdir() if scratch.is_dir() else ()) if _dead(folder)]
+    for folder in dead:
+        remove_tree(folder)
+    return [folder.name for folder in dead]
 
 
 def _own(scratch: Path) -> None:

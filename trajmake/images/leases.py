@@ -117,5 +117,16 @@ class Lease:
         return handle
 
 
+def reap(folder: Path | None = None) -> list[Path]:
+    """Remove the leases of sessions that nobody drives, and name them; they count for nothing."""
+    dead = []
+    for lease in (folder or FOLDER).glob("*/*.session"):
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # gone, or another user's
+            if not locks.held(Path(lease.read_text().strip())):
+                lease.unlink()
+                dead.append(lease)
+    return dead
+
+
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -22,9 +22,15 @@ def own(folder: Path | str) -> None:
     fcntl.flock(handle, fcntl.LOCK_EX)
     fresh.rename(folder / _OWNER)  # locked before anybody can see it
     _held.append(handle)
-    for mark in folder.parent.glob(f"*/{_OWNER}"):
-        if not locks.held(mark) and _mine(mark):
-            shutil.rmtree(mark.parent, ignore_errors=True)
+    reap(folder.parent)
+
+
+def reap(place: Path) -> list[Path]:
+    """Remove the marked folders in ``place`` whose owner is dead, and name them."""
+    dead = [mark.parent for mark in place.glob(f"*/{_OWNER}") if not locks.held(mark) and _mine(mark)]
+    for folder in dead:
+        shutil.rmtree(folder, ignore_errors=True)
+    return dead
 
 
 def folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
