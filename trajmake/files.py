@@ -135,6 +135,15 @@ def read_json(path: Path | str) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def read_object(path: Path | str) -> dict[str, Any]:
+    """Read one JSON object; an empty one where there is none, or no JSON."""
+    try:
+        found = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def append_line(path: Path | str, line: str) -> None:
     """Append one line with a single ``write`` and sync it; all of it or nothing."""
     target = Path(path)

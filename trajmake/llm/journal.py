@@ -122,7 +122,7 @@ class Journal:
 
 def attempt(folder: Path) -> dict[str, Any]:
     """``id`` and ``made_for`` of the attempt whose completions lie in a folder; empty where there is none."""
-    found = _json(folder / _ATTEMPT)
+    found = files.read_object(folder / _ATTEMPT)
     return found if found.get("id") else {}
 
 
@@ -137,17 +137,9 @@ def completion(entry: Mapping[str, Any]) -> Completion:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    entry = _json(path)
+    entry = files.read_object(path)
     try:
         completion(entry)
         return entry if isinstance(entry["messages"], list) and isinstance(entry["tools"], list) else None
     except (KeyError, TypeError):
         return None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = files.read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

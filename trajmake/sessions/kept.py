@@ -170,20 +170,12 @@ def _matching(folder: Path) -> list[Path]:
 
 def _made_for(folder: Path) -> dict[str, str]:
     """What a test run without a fault was made for; empty where there is none, or an older one that does not say."""
-    run = _json(folder / "test_run.json")
+    run = files.read_object(folder / "test_run.json")
     return {} if run.get("fault") else dict(run.get("made_for") or {})
 
 
 def _details(path: Path) -> dict[str, Any]:
-    return _json(path).get("details") or {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = files.read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return files.read_object(path).get("details") or {}
 
 
 def _link(source: Path, target: Path) -> None:
