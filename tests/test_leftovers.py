@@ -13,7 +13,9 @@ from pathlib import Path
 import images
 import own_daemon
 import pytest
+from docker.errors import APIError
 from own_daemon import OwnDaemon
+from requests import Response
 from typer.testing import CliRunner
 
 from trajmake import files
@@ -177,3 +179,29 @@ os.kill(os.getpid(), 9)
     assert sorted(path.name for path in (tmp_path / "leases/image").iterdir()) == ["living.session"]
     assert folder.exists() and list(folder.parent.iterdir()) == [folder]
     assert {path.name for path in tmp_path.glob("snakemake-*")} == {"snakemake-living"}
+
+
+def test_a_container_that_ends_while_it_is_removed_is_removed_all_the_same(tmp_path: Path, monkeypatch) -> None:
+    """Docker's force kills what runs; where it has ended by then, that is an error of its server (500)."""
+    if reason := own_daemon.lacking():
+        pytest.skip(reason)
+    with OwnDaemon() as daemon:
+        monkeypatch.setenv("DOCKER_HOST", daemon.url)
+        images.save(tmp_path / "base.tar", [images.base_layer()], tags=["leftovers:1"])
+        engine = select("docker")
+        container = engine.start(engine.load(tmp_path / "base.tar").id, name="late")
+        api = engine._api()  # type: ignore[attr-defined]
+        real, refused = api.remove_container, []
+
+        def refuse_once(found: str, **options: bool) -> None:
+            if not refused:
+                refused.append(found)
+                response = Response()
+                response.status_code = 500
+                said = f"Could not kill running container {found}, cannot remove - Container {found} is not running"
+                raise APIError("500 Server Error", response, said)
+            real(found, **options)
+
+        monkeypatch.setattr(api, "remove_container", refuse_once)
+        container.stop()
+        assert refused and not daemon.ask("ps", "-a", "-q")

@@ -19,7 +19,7 @@ from trajmake.engines.attach import Attached
 from trajmake.engines.base import ContainerFacts, ContainerLimits, Image
 from trajmake.engines.container import ShellContainer
 from trajmake.engines.daemon import daemon_url, ping
-from trajmake.engines.docker_faults import START_HINT, faults
+from trajmake.engines.docker_faults import START_HINT, faults, is_going
 from trajmake.engines.docker_images import DockerImages
 from trajmake.engines.memory import memory_facts
 from trajmake.engines.owner import OWNER, over, owner
@@ -208,7 +208,7 @@ class DockerEngine:
             except NotFound:
                 return
             except APIError as error:
-                if error.status_code != 409:  # its removal is already under way
+                if not is_going(error):
                     raise
             if time.monotonic() > deadline:
                 message = f"A container {name} is already running."
@@ -275,7 +275,7 @@ class _Body:
                 except NotFound:
                     return
                 except APIError as error:
-                    if error.status_code != 409:  # the daemon removes it already
+                    if not is_going(error):
                         raise
                     time.sleep(0.02)
         raise EngineUnavailableError(f"The Docker daemon does not remove container {self._name}.")

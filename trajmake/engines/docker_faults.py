@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trajmake.errors import (
     DiskFullError,
@@ -15,6 +16,9 @@ from trajmake.errors import (
     ImageBrokenError,
     TrajmakeError,
 )
+
+if TYPE_CHECKING:
+    from docker.errors import APIError
 
 START_HINT = "Start it (`systemctl start docker`, or `dockerd` as root), or set DOCKER_HOST, or use engine: namespace."
 
@@ -31,6 +35,11 @@ def load_error(tarball: Path | str, message: str) -> TrajmakeError:
     if "no space left" in message.lower():
         return DiskFullError(f"No space left while the Docker daemon loaded {tarball}.", "docker system prune")
     return ImageBrokenError(f"The Docker daemon refuses {tarball}: {message}", "Fetch the image again.")
+
+
+def is_going(error: APIError) -> bool:
+    """Whether a container cannot be removed because it ends, or is being removed, at this moment."""
+    return error.status_code == 409 or "is not running" in str(error.explanation)
 
 
 @contextlib.contextmanager
