@@ -29,13 +29,14 @@ class Session:
 
     Attributes:
         name: Its name.
-        last_used: Unix time of its newest file.
+        created, last_used: Unix times of its oldest and its newest file.
         bytes: What its files hold.
         trajectories: How many runs have one.
         usd: What its answers cost, as far as known.
     """
 
     name: str
+    created: float
     last_used: float
     bytes: int
     trajectories: int
@@ -48,28 +49,34 @@ def names(output_dir: Path) -> list[str]:
     return sorted(path.parent.name for path in locked if not path.parent.is_symlink())
 
 
-def look(output_dir: Path, name: str) -> Session:
+def look(output_dir: Path, name: str, *, linked: bool = False) -> Session:
     """Look a session over.
 
+    Args:
+        output_dir: The folder of all sessions.
+        name: Its name.
+        linked: Parts of it may be links to other places, which no session that is to be removed has.
+
     Raises:
-        ConfigError: there is none of this name, or a part of it is a link to another place.
+        ConfigError: there is none of this name, or a part of it is a link.
     """
     if name not in (known := names(output_dir)):
         hint = f"Sessions there: {', '.join(known) or 'none'}."
         raise ConfigError(f"{output_dir} holds no session {name}.", hint)
-    last, size = 0.0, 0
+    first, last, size = time.time(), 0.0, 0
     for place in _places(output_dir, name):
-        if place.is_symlink():
+        if place.is_symlink() and not linked:
             raise ConfigError(f"{place} is a link; what it leads to is not removed.", "Remove it by hand.")
         for folder, _, found in os.walk(place):
             for file in found:
                 with contextlib.suppress(FileNotFoundError):  # a living session's files come and go
                     facts = os.lstat(os.path.join(folder, file))
-                    last, size = max(last, facts.st_mtime), size + facts.st_size
+                    first, last = min(first, facts.st_mtime), max(last, facts.st_mtime)
+                    size += facts.st_size
     runs = output_dir / layout.TRAJECTORIES.format(session=name)
     count = sum(1 for _ in runs.glob("*/instance_*/output.jsonl"))
     spent = Spending(output_dir / layout.SPENDING.format(session=name)).spent()
-    return Session(name, last, size, count, spent.usd)
+    return Session(name, first, last, size, count, spent.usd)
 
 
 def user(output_dir: Path, session: Session) -> str:

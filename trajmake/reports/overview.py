@@ -1,0 +1,76 @@
+"""A session in one line: what ran, what became of it, what it cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trajmake.sessions import cleaning, found, survey
+
+NAMES = {"SUCCESS": "done", "IN_PROGRESS": "running"}  # where they are not those of the status
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A session at a glance.
+
+    Attributes:
+        id: Its name.
+        created, last_used: Unix times of its oldest and its newest file.
+        models: Names; of those that only calibrate none, where there are others.
+        instances: How many instances they have between them.
+        statuses: Runs by status, every one that can be shown.
+        judged: Runs with a verdict; a fault of the machine is none.
+        resolved: Of these, how many are resolved.
+        cost_usd: What all answers cost, on repeated runs too, as far as known.
+        unpriced: Runs of unknown price.
+        bytes: Size of its files.
+    """
+
+    id: str
+    created: float
+    last_used: float
+    models: list[str]
+    instances: int
+    statuses: dict[str, int]
+    judged: int
+    resolved: int
+    cost_usd: float
+    unpriced: int
+    bytes: int
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; the number of runs of each status is a key of its own."""
+        flat = asdict(self)
+        counts = flat.pop("statuses")
+        return flat | {NAMES.get(name, name.lower()): number for name, number in counts.items()}
+
+
+def overviews(output_dir: Path) -> list[Overview]:
+    """All sessions of an output folder, the last used first."""
+    everything = [_overview(output_dir, name) for name in cleaning.names(output_dir)]
+    return sorted(everything, key=lambda one: (-one.last_used, one.id))
+
+
+def _overview(output_dir: Path, name: str) -> Overview:
+    facts = cleaning.look(output_dir, name, linked=True)
+    models = found.models(output_dir, name)
+    states = found.states(output_dir, name, models)
+    counts = Counter(state["status"] for state in states)
+    judged = [state["resolved"] for state in states if state["resolved"] is not None]
+    return Overview(
+        id=name,
+        created=facts.created,
+        last_used=facts.last_used,
+        models=models,
+        instances=len({state["instance_id"] for state in states}),
+        statuses={status: counts[status] for status in survey.SHOWN},
+        judged=len(judged),
+        resolved=sum(judged),
+        cost_usd=facts.usd,
+        unpriced=sum(state["cost_usd"] is None for state in states if "unfinished" not in state),
+        bytes=facts.bytes,
+    )
