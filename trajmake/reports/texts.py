@@ -51,7 +51,7 @@ def final_report(
         *_not_done(statuses),
         f"Resolved: {_resolved(everything)}",
         *(["Spent: " + spending(spent, budget)] if spent and spent.completions else []),
-        f"Completion Time: {_completed(everything)}",
+        f"Completion Time: {completed(everything)}",
         "",
     ]
     models = "".join(model_summary(*block) for block in blocks)
@@ -83,7 +83,7 @@ def model_summary(name: str, configuration: str, outcomes: Sequence[Outcome]) ->
         f"Success Rate: {_percent(statuses['SUCCESS'], len(outcomes))}",
         f"Resolved: {_resolved(outcomes)}",
         f"Cost: {_cost(outcomes)}",
-        f"Completion Time: {_completed(outcomes)}",
+        f"Completion Time: {completed(outcomes)}",
         "",
         *(_row(outcome) for outcome in outcomes),
         "",
@@ -212,7 +212,8 @@ def _cost(outcomes: Sequence[Outcome]) -> str:
     return f"{sum(known):.4f} USD" + (f" and {unknown} runs of unknown price" if unknown else "")
 
 
-def _completed(outcomes: Sequence[Outcome]) -> str:
+def completed(outcomes: Sequence[Outcome]) -> str:
+    """When the last of these runs ended."""
     ended = max((outcome["ended"] for outcome in outcomes if outcome["ended"]), default=0)
     return datetime.fromtimestamp(ended, UTC).strftime("%Y-%m-%d %H:%M:%S UTC") if ended else "-"
 
