@@ -30,12 +30,13 @@ def output_dir(configfile: Path) -> Path:
 
 
 def show(*what: RenderableType) -> None:
-    """Print tables and texts; no terminal is as wide as a wide one."""
+    """Print tables and texts; no terminal is as wide as a wide one, and lines of texts stay whole."""
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     for one in what:
-        console.print(one)
+        console.print(one, soft_wrap=isinstance(one, Text))
 
 
 def visible(text: str, *, lines: bool = False) -> str:

@@ -38,19 +38,22 @@ def session(output_dir: Path, name: str = LATEST) -> str:
 
 def models(output_dir: Path, name: str) -> list[str]:
     """The models of a session. Those that calibrate a dataset are none, where there are others."""
-    found = sorted({model for model, _ in _runs(output_dir, name)})
+    found = sorted({model for model, _ in runs(output_dir, name)})
     return [model for model in found if model not in CALIBRATING] or found
 
 
-def runs(output_dir: Path, name: str, chosen: Iterable[str]) -> list[tuple[str, str]]:
-    """The runs (model, safe name of the instance) of the models chosen, by model and name."""
-    wanted = set(chosen)
-    return [run for run in _runs(output_dir, name) if run[0] in wanted]
+def runs(output_dir: Path, name: str) -> list[tuple[str, str]]:
+    """All runs (model, safe name of the instance) of a session, by model and name."""
+    folders = (output_dir / layout.TRAJECTORIES.format(session=name)).glob(f"*/{_BEGUN}*")
+    begun = {(path.parent.name, path.name.removeprefix(_BEGUN)) for path in folders}
+    there = {(model, " ".join(layout.original_name(safe).split())) for model, safe in begun}
+    return sorted(begun | {(model, layout.safe_name(i)) for model, i in _summarized(output_dir, name) - there})
 
 
 def states(output_dir: Path, name: str, chosen: Iterable[str]) -> list[dict[str, Any]]:
-    """An outcome for each of these runs, as :func:`trajmake.sessions.survey.survey` has it."""
-    return survey.survey(output_dir, name, runs(output_dir, name, chosen))
+    """An outcome for each run of the models chosen, as :func:`trajmake.sessions.survey.survey` has it."""
+    wanted = set(chosen)
+    return survey.survey(output_dir, name, [run for run in runs(output_dir, name) if run[0] in wanted])
 
 
 def near(name: str, known: Iterable[str], what: str) -> str:
@@ -60,13 +63,6 @@ def near(name: str, known: Iterable[str], what: str) -> str:
         return f"Did you mean {' or '.join(close)}?"
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"{what} there: {', '.join(names[:10]) or 'none'}{more}."
-
-
-def _runs(output_dir: Path, name: str) -> list[tuple[str, str]]:
-    folders = (output_dir / layout.TRAJECTORIES.format(session=name)).glob(f"*/{_BEGUN}*")
-    found = {(path.parent.name, path.name.removeprefix(_BEGUN)) for path in folders}
-    there = {(model, " ".join(layout.original_name(safe).split())) for model, safe in found}
-    return sorted(found | {(model, layout.safe_name(i)) for model, i in _summarized(output_dir, name) - there})
 
 
 def _summarized(output_dir: Path, name: str) -> set[tuple[str, str]]:
