@@ -82,6 +82,7 @@ class Made:
         """A run that the machine prevented."""
         fault = Fault("generate", Reason.PROVIDER_DOWN.value, message, "Wait.", 12, 1)
         record = {"instance_id": instance, "test_result": {"git_patch": ""}, "metadata": {"details": {}}, "history": []}
+        record["metrics"] = {"accumulated_cost": 0.0}
         self._write(session, model, instance, record, None, fault)
 
     def _write(self, session: str, model: str, instance: str, record: dict, resolved: Any, fault: Fault | None) -> None:

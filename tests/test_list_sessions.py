@@ -58,7 +58,7 @@ def test_every_run_is_counted_once(made):
         "judged": 4,
         "resolved": 1,
         "cost_usd": 3.5,
-        "unpriced": 1,  # the fault's
+        "unpriced": 0,
     }
     assert (old["models"], old["instances"], old["done"], old["unpriced"]) == (["a"], 1, 1, 1)
     assert old["created"] == old["last_used"] == 1_700_000_000
@@ -76,10 +76,11 @@ def test_a_living_run_runs_and_a_summary_knows_what_has_not_begun(made):
 def test_the_table_is_for_people(made):
     made.session("evil\x1b[2J")
     shown = made.call("list-sessions").stdout
+    assert "0.25 + 1 unknown" in shown
     assert "outputs: 3 sessions" in shown and "\x1b" not in shown and "evil\\x1b[2J" in shown
     (line,) = (line for line in shown.splitlines() if " new " in line)
     cells = [cell.strip() for cell in line.strip("│").split("│")]
-    assert cells[2:-1] == ["4", "a, b", "3", "2", "1", "0", "1", "1", "1 of 4", "3.50 + 1 unknown"]
+    assert cells[2:-1] == ["4", "a, b", "3", "2", "1", "0", "1", "1", "1 of 4", "3.50"]
 
 
 def test_a_session_on_another_disk_is_listed(made, tmp_path):

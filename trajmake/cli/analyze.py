@@ -56,32 +56,23 @@ def analyze(
 
 def _show(name: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """A column for each model: there are more figures than models."""
-    from rich.table import Table
-    from rich.text import Text
-
     from trajmake.reports.analysis import COLUMNS
 
-    title = Text(f"Session {screen.visible(name)}")
-    table = Table("", title=title, title_justify="left")
-    for row in rows:
-        table.add_column(Text(screen.visible(row["model"])), justify="right")
+    names = [row["model"] for row in rows]
+    table = screen.table("", *names, title=f"Session {name}", right=range(1, len(names) + 1))
     for label, key in list(COLUMNS.items())[1:]:
-        table.add_row(label, *(Text(screen.visible(_cell(key, row[key]))) for row in rows))
+        table.add_row(label, *(screen.text(_cell(key, row[key])) for row in rows))
     screen.show(table)
 
 
 def _show_failed(failed: Sequence[Mapping[str, Any]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     if not failed:
-        screen.show("Every run is done, none failed or timed out.")
+        screen.show(screen.text("Every run is done, none failed or timed out."))
         return
-    table = Table("model", "instance", "status", "why", title=f"{len(failed)} runs", title_justify="left")
-    table.columns[3].overflow = "fold"
+    table = screen.table("model", "instance", "status", "why", title=f"{len(failed)} runs")
     for row in failed:
         cells = (row["model"], row["instance_id"], row["status"], " ".join(row["why"].split()))
-        table.add_row(*(Text(screen.visible(cell)) for cell in cells))
+        table.add_row(*(screen.text(cell) for cell in cells))
     screen.show(table)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
 
 DEFAULT = Path("config/config.yaml")
 Config = Annotated[Path, typer.Option("--configfile", help="The configuration; its `output_dir` is read.")]
@@ -29,7 +31,7 @@ def output_dir(configfile: Path) -> Path:
     return Path(settings.from_file(configfile).output_dir)
 
 
-def show(*what: RenderableType) -> None:
+def show(*what: Table | Text) -> None:
     """Print tables and texts; no terminal is as wide as a wide one, and lines of texts stay whole."""
     from rich.console import Console
     from rich.text import Text
@@ -37,6 +39,23 @@ def show(*what: RenderableType) -> None:
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     for one in what:
         console.print(one, soft_wrap=isinstance(one, Text))
+
+
+def table(*columns: str, title: str = "", right: Sequence[int] = ()) -> Table:
+    """An empty table; the columns numbered in ``right`` hold numbers."""
+    from rich.table import Table
+
+    made = Table(title=text(title) if title else None, title_justify="left")
+    for number, column in enumerate(columns):
+        made.add_column(text(column), justify="right" if number in right else "left", overflow="fold")
+    return made
+
+
+def text(words: object, style: str = "", *, lines: bool = False) -> Text:
+    """Words to be shown as they are: no markup, nothing invisible."""
+    from rich.text import Text
+
+    return Text(visible(str(words), lines=lines), style)
 
 
 def visible(text: str, *, lines: bool = False) -> str:

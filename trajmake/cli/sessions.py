@@ -33,22 +33,17 @@ def list_sessions(configfile: screen.Config = screen.DEFAULT, as_json: screen.Js
 
 
 def _show(folder: Path, found: list[Overview]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
     columns = "session created instances models done failed timeout running missing left resolved USD GB".split()
-    title = Text(f"{folder}: {len(found)} session{'s' * (len(found) != 1)}")
-    table = Table(*columns, title=title, title_justify="left")
-    for column in (2, *range(4, len(columns))):
-        table.columns[column].justify = "right"
+    title = f"{folder}: {len(found)} session{'s' * (len(found) != 1)}"
+    table = screen.table(*columns, title=title, right=(2, *range(4, len(columns))))
     for one in found:
         counts = [one.statuses[name] for name in ("SUCCESS", "FAILED", "TIMEOUT", "IN_PROGRESS", "MISSING")]
         left = one.statuses["STALE"] + one.statuses["PENDING"]
         table.add_row(
-            Text(screen.visible(one.id)),
+            screen.text(one.id),
             time.strftime("%Y-%m-%d %H:%M", time.localtime(one.created)),
             str(one.instances),
-            Text(screen.visible(", ".join(one.models))),
+            screen.text(", ".join(one.models)),
             *map(str, [*counts, left]),
             f"{one.resolved} of {one.judged}",
             f"{one.cost_usd:.2f}" + (f" + {one.unpriced} unknown" if one.unpriced else ""),

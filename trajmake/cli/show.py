@@ -117,6 +117,4 @@ def _head(words: str) -> Text:
 
 
 def _text(words: Any, style: str = "") -> Text:
-    from rich.text import Text
-
-    return Text(screen.visible(str(words), lines=True), style)
+    return screen.text(words, style, lines=True)
