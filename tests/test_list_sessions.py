@@ -9,6 +9,8 @@ import subprocess
 import sys
 
 import pytest
+import small_instances
+import yaml
 from made_sessions import Made
 
 from trajmake import files
@@ -99,3 +101,23 @@ def test_where_there_is_nothing_nothing_is_listed(tmp_path):
     missing = subprocess.run([*command, "--configfile", "no.yaml"], cwd=tmp_path, capture_output=True, text=True)
     assert missing.returncode == 2 and "There is no configuration file no.yaml" in missing.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_sessions_own_configuration_knows_what_has_not_begun(made, tmp_path):
+    """Until a table says it: the configuration may be another one's by then."""
+    rows = small_instances.make(tmp_path / "made", 2)
+    small_instances.write(rows, tmp_path / "rows.jsonl")
+    config = yaml.safe_load(made.configfile.read_text())
+    config |= {"session": "mine", "models": ["any", "gold"], "dataset": str(tmp_path / "rows.jsonl")}
+    made.configfile.write_text(yaml.safe_dump(config))
+    made.session("mine")
+    assert sum(one["pending"] for one in listed(made)) == 2  # gold calibrates
+    made.run("mine", "any", rows[0]["instance_id"])
+    mine = next(one for one in listed(made) if one["id"] == "mine")
+    assert (mine["models"], mine["instances"], mine["done"], mine["pending"]) == (["any"], 2, 1, 1)
+    ended = made.root / "results/mine/results.csv"
+    files.write_text(ended, tables.results_csv([]))
+    assert sum(one["pending"] for one in listed(made)) == 0
+    ended.unlink()
+    (tmp_path / "rows.jsonl").unlink()
+    assert next(one for one in listed(made) if one["id"] == "mine")["done"] == 1

@@ -35,11 +35,10 @@ def analyze(
     """
     from trajmake import files
     from trajmake.reports import analysis
-    from trajmake.sessions import found
 
-    folder = screen.output_dir(configfile)
-    name = found.session(folder, session)
-    rows, states = analysis.analyze(folder, name)
+    outputs = screen.outputs(configfile)
+    name = outputs.session(session)
+    rows, states = analysis.analyze(outputs, name)
     failed = analysis.failures(states) if show_failed else []
     record = {"session": name, "models": rows} | ({"failed_runs": failed} if show_failed else {})
     if export_csv:

@@ -31,8 +31,8 @@ def compare(
     """
     from trajmake.reports import comparison
 
-    folder = screen.output_dir(configfile)
-    record = comparison.compare(folder, comparison.sides(folder, names, session))
+    outputs = screen.outputs(configfile)
+    record = comparison.compare(outputs.folder, comparison.sides(outputs, names, session))
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return

@@ -13,22 +13,27 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
+    from trajmake.sessions.found import Outputs
+
 DEFAULT = Path("config/config.yaml")
-Config = Annotated[Path, typer.Option("--configfile", help="The configuration; its `output_dir` is read.")]
+Config = Annotated[Path, typer.Option("--configfile", help="The configuration: its `output_dir` is read.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def output_dir(configfile: Path) -> Path:
-    """The configuration's ``output_dir``; its default where nobody named a configuration and there is none.
+def outputs(configfile: Path) -> Outputs:
+    """The configuration and its ``output_dir``; the default one where nobody named a configuration and there is none.
 
     Raises:
         ConfigError: the configuration is missing or wrong.
     """
+    from trajmake.sessions.found import Outputs
+
     if configfile == DEFAULT and not configfile.exists():
-        return Path("outputs")
+        return Outputs(Path("outputs"))
     from trajmake import settings
 
-    return Path(settings.from_file(configfile).output_dir)
+    options = settings.from_file(configfile)
+    return Outputs(Path(options.output_dir), options)
 
 
 def show(*what: Table | Text) -> None:

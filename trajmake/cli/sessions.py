@@ -24,12 +24,12 @@ def list_sessions(configfile: screen.Config = screen.DEFAULT, as_json: screen.Js
     """
     from trajmake.reports import overview
 
-    folder = screen.output_dir(configfile)
-    found = overview.overviews(folder)
+    outputs = screen.outputs(configfile)
+    found = overview.overviews(outputs)
     if as_json:
         typer.echo(json.dumps([one.as_json for one in found], indent=2))
         return
-    _show(folder, found)
+    _show(outputs.folder, found)
 
 
 def _show(folder: Path, found: list[Overview]) -> None:

@@ -47,11 +47,10 @@ def show(
     With --json nothing is cut.
     """
     from trajmake.reports import one_run
-    from trajmake.sessions import found
 
-    folder = screen.output_dir(configfile)
-    name = found.session(folder, session)
-    run = one_run.read(folder, name, model, instance, last=last)
+    outputs = screen.outputs(configfile)
+    name = outputs.session(session)
+    run = one_run.read(outputs, name, model, instance, last=last)
     if as_json:
         typer.echo(json.dumps({"session": name, "model": model, "instance_id": instance, **run}, indent=2))
         return

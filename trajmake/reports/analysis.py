@@ -13,7 +13,8 @@ from typing import Any
 from trajmake import agents, files
 from trajmake.outcomes import ExitStatus
 from trajmake.reports import texts
-from trajmake.sessions import found, layout, survey
+from trajmake.sessions import layout, survey
+from trajmake.sessions.found import Outputs
 
 Outcome = Mapping[str, Any]
 
@@ -45,14 +46,14 @@ COLUMNS = {
 }
 
 
-def analyze(output_dir: Path, session: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def analyze(outputs: Outputs, session: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """A row for each model of a session, with the keys of ``COLUMNS``; and the outcomes of all its runs."""
-    names = found.models(output_dir, session)
-    states = found.states(output_dir, session, names)
+    names = outputs.models(session)
+    states = outputs.states(session, names)
     rows = []
     for name in names:
         mine = [state for state in states if state["model"] == name]
-        rows.append({"model": name, "configuration": _configuration(output_dir, mine), **figures(mine)})
+        rows.append({"model": name, "configuration": _configuration(outputs.folder, mine), **figures(mine)})
     return rows, states
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from trajmake import files
 from trajmake.errors import ConfigError
 from trajmake.reports import analysis, chance
-from trajmake.sessions import cleaning, found, layout
+from trajmake.sessions import layout
+from trajmake.sessions.found import LATEST, Outputs, near
 
 NOISE = 0.05
 """A p-value not below this one is no evidence."""
@@ -33,13 +34,13 @@ class Side:
     label: str
 
 
-def sides(output_dir: Path, words: Sequence[str], session: str = found.LATEST) -> list[Side]:
+def sides(outputs: Outputs, words: Sequence[str], session: str = LATEST) -> list[Side]:
     """What is meant by ``SESSION/MODEL``, ``MODEL`` (of ``session``), or ``SESSION`` (all its models).
 
     Raises:
         ConfigError: a name that is unknown or means two things, or fewer than two sides.
     """
-    chosen = list(dict.fromkeys(pair for word in words for pair in _meant(output_dir, word, session)))
+    chosen = list(dict.fromkeys(pair for word in words for pair in _meant(outputs, word, session)))
     if len(chosen) < 2:
         what = "/".join(chosen[0]) if chosen else ", ".join(words)
         raise ConfigError(f"{what} alone is no comparison.", "Name two: MODEL, SESSION or SESSION/MODEL.")
@@ -47,7 +48,7 @@ def sides(output_dir: Path, words: Sequence[str], session: str = found.LATEST) -
     made = []
     for name, model in chosen:
         label = model if len(sessions) == 1 else name if len(models) == 1 else f"{name}/{model}"
-        states = {state["instance_id"]: state for state in found.states(output_dir, name, [model])}
+        states = {state["instance_id"]: state for state in outputs.states(name, [model])}
         made.append(Side(name, model, states, label))
     return made
 
@@ -75,30 +76,30 @@ def compare(output_dir: Path, chosen: Sequence[Side]) -> dict[str, Any]:
     return {"sides": [_figures(side) for side in chosen], "pairs": pairs, "only": only, "instances": instances}
 
 
-def _meant(output_dir: Path, word: str, session: str) -> list[tuple[str, str]]:
+def _meant(outputs: Outputs, word: str, session: str) -> list[tuple[str, str]]:
     name, slash, model = word.partition("/")
     if slash:
-        name = found.session(output_dir, name)
-        known = _models(output_dir, name)
+        name = outputs.session(name)
+        known = _models(outputs, name)
         if model not in known:
-            raise ConfigError(f"Session {name} has no model {model}.", found.near(model, known, "Models"))
+            raise ConfigError(f"Session {name} has no model {model}.", near(model, known, "Models"))
         return [(name, model)]
-    sessions, home = cleaning.names(output_dir), found.session(output_dir, session)
-    models = _models(output_dir, home)
+    sessions, home = outputs.sessions, outputs.session(session)
+    models = _models(outputs, home)
     if word in sessions and word in models:
         hint = f"Write {home}/{word} for the model, {word}/MODEL for the session's."
         raise ConfigError(f"{word} is a session and a model of session {home}.", hint)
     if word in models:
         return [(home, word)]
-    if word in sessions or word == found.LATEST:
-        name = found.session(output_dir, word)
-        return [(name, model) for model in found.models(output_dir, name)]
-    hint = found.near(word, {*sessions, *models}, "Sessions and models")
+    if word in sessions or word == LATEST:
+        name = outputs.session(word)
+        return [(name, model) for model in outputs.models(name)]
+    hint = near(word, {*sessions, *models}, "Sessions and models")
     raise ConfigError(f"{word} is neither a session nor a model of session {home}.", hint)
 
 
-def _models(output_dir: Path, session: str) -> set[str]:
-    return {model for model, _ in found.runs(output_dir, session)}
+def _models(outputs: Outputs, session: str) -> set[str]:
+    return {model for model, _ in outputs.runs(session)}
 
 
 def _verdicts(side: Side) -> dict[str, bool]:

@@ -8,17 +8,18 @@ from typing import Any
 
 from trajmake import files
 from trajmake.errors import ConfigError
-from trajmake.sessions import found, layout, survey
+from trajmake.sessions import layout, survey
+from trajmake.sessions.found import Outputs, near
 
 _EVALUATION_LOGS = ("run_instance.log", "test_output*.txt")
 _WORDS = ("think", "message", "finish")  # actions that are nothing but text
 
 
-def read(output_dir: Path, session: str, model: str, instance: str, *, last: int = 5) -> dict[str, Any]:
+def read(outputs: Outputs, session: str, model: str, instance: str, *, last: int = 5) -> dict[str, Any]:
     """Everything about a run that can be shown.
 
     Args:
-        output_dir: The folder of all sessions.
+        outputs: The folder of all sessions.
         session: Its name.
         model: The model's name in the catalog.
         instance: The instance's id.
@@ -30,7 +31,8 @@ def read(output_dir: Path, session: str, model: str, instance: str, *, last: int
     Raises:
         ConfigError: the session has no such model, or this model no such instance.
     """
-    model, safe = _run(output_dir, session, model, instance)
+    output_dir = outputs.folder
+    model, safe = _run(outputs, session, model, instance)
     (outcome,) = survey.survey(output_dir, session, [(model, safe)])
     names = {"session": session, "model": model, "instance_id": safe}
     folder, evaluation = (output_dir / pattern.format(**names) for pattern in (layout.INSTANCE, layout.EVALUATION))
@@ -69,15 +71,15 @@ def steps(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return list(made.values())
 
 
-def _run(output_dir: Path, session: str, model: str, instance: str) -> tuple[str, str]:
+def _run(outputs: Outputs, session: str, model: str, instance: str) -> tuple[str, str]:
     """Model and safe name of the instance; the gold and empty ones count too."""
-    known = found.runs(output_dir, session)
+    known = outputs.runs(session)
     names = {name for name, _ in known}
     if model not in names:
-        raise ConfigError(f"Session {session} has no model {model}.", found.near(model, names, "Models"))
+        raise ConfigError(f"Session {session} has no model {model}.", near(model, names, "Models"))
     instances = {layout.original_name(safe): safe for name, safe in known if name == model}
     if instance not in instances:
-        hint = found.near(instance, instances, "Instances")
+        hint = near(instance, instances, "Instances")
         raise ConfigError(f"{model} has no run on {instance} in session {session}.", hint)
     return model, instances[instance]
 
@@ -86,10 +88,10 @@ def _files(output_dir: Path, names: Mapping[str, str], folder: Path, evaluation:
     """Logs of the jobs first, then what they made: only what is there."""
     logs = output_dir / layout.LOGS.format(**names) / names["model"]
     stem = f"instance_{names['instance_id']}"
-    found_files = [logs / f"{stem}.log", logs / f"{stem}.grade.log", output_dir / layout.STATUS.format(**names)]
+    paths = [logs / f"{stem}.log", logs / f"{stem}.grade.log", output_dir / layout.STATUS.format(**names)]
     for pattern in _EVALUATION_LOGS:
-        found_files += sorted(evaluation.glob(pattern))
-    found_files += [folder / "output.jsonl", output_dir / layout.JOURNAL.format(**names)]
-    found_files += [evaluation / name for name in ("patch.diff", "eval.sh", "report.json", "outcome.json")]
-    found_files += sorted((folder / "faults").glob("*.jsonl"))
-    return [str(path) for path in found_files if path.exists()]
+        paths += sorted(evaluation.glob(pattern))
+    paths += [folder / "output.jsonl", output_dir / layout.JOURNAL.format(**names)]
+    paths += [evaluation / name for name in ("patch.diff", "eval.sh", "report.json", "outcome.json")]
+    paths += sorted((folder / "faults").glob("*.jsonl"))
+    return [str(path) for path in paths if path.exists()]

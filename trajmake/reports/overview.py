@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from trajmake.sessions import cleaning, found, survey
+from trajmake.sessions import cleaning, survey
+from trajmake.sessions.found import Outputs
 
 NAMES = {"SUCCESS": "done", "IN_PROGRESS": "running"}  # where they are not those of the status
 
@@ -49,16 +49,16 @@ class Overview:
         return flat | {NAMES.get(name, name.lower()): number for name, number in counts.items()}
 
 
-def overviews(output_dir: Path) -> list[Overview]:
+def overviews(outputs: Outputs) -> list[Overview]:
     """All sessions of an output folder, the last used first."""
-    everything = [_overview(output_dir, name) for name in cleaning.names(output_dir)]
+    everything = [_overview(outputs, name) for name in outputs.sessions]
     return sorted(everything, key=lambda one: (-one.last_used, one.id))
 
 
-def _overview(output_dir: Path, name: str) -> Overview:
-    facts = cleaning.look(output_dir, name, linked=True)
-    models = found.models(output_dir, name)
-    states = found.states(output_dir, name, models)
+def _overview(outputs: Outputs, name: str) -> Overview:
+    facts = cleaning.look(outputs.folder, name, linked=True)
+    models = outputs.models(name)
+    states = outputs.states(name, models)
     counts = Counter(state["status"] for state in states)
     judged = [state["resolved"] for state in states if state["resolved"] is not None]
     return Overview(

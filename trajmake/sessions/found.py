@@ -1,7 +1,7 @@
-"""What an output folder holds, found from its folders: sessions, their models, their runs. No configuration is read.
+"""What an output folder holds, found from its folders: sessions, their models, their runs.
 
-A run is known from its folder, or from a summary that an interrupted session left; a run that is in neither has
-not begun, and nothing on disk says that it is wanted.
+A run is known from its folder. What has not begun has none: it is known from the table that an earlier end of the
+session left; where there is no table, from the configuration, if it is the session's.
 """
 
 from __future__ import annotations
@@ -9,51 +9,82 @@ from __future__ import annotations
 import csv
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trajmake.errors import ConfigError
+from trajmake.errors import ConfigError, TrajmakeError
 from trajmake.sessions import cleaning, layout, survey
 from trajmake.settings.models import CALIBRATING
 
+if TYPE_CHECKING:
+    from trajmake.settings import Settings
+
 LATEST = "latest"
 _BEGUN = "instance_"
+Run = tuple[str, str]
+"""Model, and safe name of the instance."""
 
 
-def session(output_dir: Path, name: str = LATEST) -> str:
-    """The session meant; ``latest`` is the one that was driven last.
+@dataclass(frozen=True)
+class Outputs:
+    """An output folder, and the configuration that named it, where there is one."""
 
-    Raises:
-        ConfigError: there is no such session; the hint names near ones.
-    """
-    known = cleaning.names(output_dir)
-    if not known:
-        raise ConfigError(f"There is no session in {output_dir}.", "Name the configuration with --configfile.")
-    if name == LATEST and name not in known:
-        return max(known, key=lambda one: (output_dir / layout.LOCK.format(session=one)).stat().st_mtime_ns)
-    if name not in known:
-        raise ConfigError(f"{output_dir} holds no session {name}.", near(name, known, "Sessions"))
-    return name
+    folder: Path
+    options: Settings | None = None
 
+    @property
+    def sessions(self) -> list[str]:
+        """Their names."""
+        return cleaning.names(self.folder)
 
-def models(output_dir: Path, name: str) -> list[str]:
-    """The models of a session. Those that calibrate a dataset are none, where there are others."""
-    found = sorted({model for model, _ in runs(output_dir, name)})
-    return [model for model in found if model not in CALIBRATING] or found
+    def session(self, name: str = LATEST) -> str:
+        """The session meant; ``latest`` is the one that was driven last.
 
+        Raises:
+            ConfigError: there is no such session; the hint names near ones.
+        """
+        known = self.sessions
+        if not known:
+            raise ConfigError(f"There is no session in {self.folder}.", "Name the configuration with --configfile.")
+        if name == LATEST and name not in known:
+            return max(known, key=lambda one: (self.folder / layout.LOCK.format(session=one)).stat().st_mtime_ns)
+        if name not in known:
+            raise ConfigError(f"{self.folder} holds no session {name}.", near(name, known, "Sessions"))
+        return name
 
-def runs(output_dir: Path, name: str) -> list[tuple[str, str]]:
-    """All runs (model, safe name of the instance) of a session, by model and name."""
-    folders = (output_dir / layout.TRAJECTORIES.format(session=name)).glob(f"*/{_BEGUN}*")
-    begun = {(path.parent.name, path.name.removeprefix(_BEGUN)) for path in folders}
-    there = {(model, " ".join(layout.original_name(safe).split())) for model, safe in begun}
-    return sorted(begun | {(model, layout.safe_name(i)) for model, i in _summarized(output_dir, name) - there})
+    def models(self, session: str) -> list[str]:
+        """The models of a session. Those that calibrate a dataset are none, where there are others."""
+        found = sorted({model for model, _ in self.runs(session)})
+        return [model for model in found if model not in CALIBRATING] or found
 
+    def runs(self, session: str) -> list[Run]:
+        """All runs of a session, by model and name."""
+        folders = (self.folder / layout.TRAJECTORIES.format(session=session)).glob(f"*/{_BEGUN}*")
+        begun = {(path.parent.name, path.name.removeprefix(_BEGUN)) for path in folders}
+        table = self.folder / layout.RESULTS.format(session=session) / "results.csv"
+        return sorted(begun | (_waiting(table, begun) if table.exists() else self._planned(session)))
 
-def states(output_dir: Path, name: str, chosen: Iterable[str]) -> list[dict[str, Any]]:
-    """An outcome for each run of the models chosen, as :func:`trajmake.sessions.survey.survey` has it."""
-    wanted = set(chosen)
-    return survey.survey(output_dir, name, [run for run in runs(output_dir, name) if run[0] in wanted])
+    def states(self, session: str, models: Iterable[str]) -> list[dict[str, Any]]:
+        """An outcome for each run of these models, as :func:`trajmake.sessions.survey.survey` has it."""
+        wanted = set(models)
+        return survey.survey(self.folder, session, [run for run in self.runs(session) if run[0] in wanted])
+
+    def _planned(self, session: str) -> set[Run]:
+        if self.options is None or self.options.session != session:
+            return set()
+        return {(model, instance_id) for model in self.options.models for instance_id in self._instances}
+
+    @cached_property
+    def _instances(self) -> list[str]:
+        """Those of the configuration; reading them may take a while."""
+        from trajmake.plan import Plan
+
+        try:
+            return Plan(self.options).instances if self.options else []
+        except (TrajmakeError, OSError):  # a dataset that is gone by now; what ran can be seen all the same
+            return []
 
 
 def near(name: str, known: Iterable[str], what: str) -> str:
@@ -65,15 +96,11 @@ def near(name: str, known: Iterable[str], what: str) -> str:
     return f"{what} there: {', '.join(names[:10]) or 'none'}{more}."
 
 
-def _summarized(output_dir: Path, name: str) -> set[tuple[str, str]]:
-    """Runs that had not begun when the session's table was written."""
-    table = output_dir / layout.RESULTS.format(session=name) / "results.csv"
-    try:
-        with table.open(encoding="utf-8", newline="") as stream:
-            return {
-                (row["Model"], row["Instance_ID"])
-                for row in csv.DictReader(stream)
-                if row.get("Status") == survey.PENDING
-            }
-    except (FileNotFoundError, KeyError):  # no table, or another's
-        return set()
+def _waiting(table: Path, begun: set[Run]) -> set[Run]:
+    """Runs that had not begun when the session's table was written, and have not since."""
+    with table.open(encoding="utf-8", newline="") as stream:
+        rows = [(row.get("Model"), row.get("Instance_ID"), row.get("Status")) for row in csv.DictReader(stream)]
+    # The table has an id's white space as single blanks.
+    there = {(model, " ".join(layout.original_name(safe).split())) for model, safe in begun}
+    pending = {(model, name) for model, name, status in rows if model and name and status == survey.PENDING}
+    return {(model, layout.safe_name(name)) for model, name in pending - there}
