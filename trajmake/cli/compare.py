@@ -16,7 +16,7 @@ _VERDICTS = {True: "yes", False: "no", None: "-"}
 
 def compare(
     names: Annotated[
-        list[str], typer.Argument(metavar="NAME...", help="MODEL, SESSION (all its models) or SESSION/MODEL.")
+        list[str], typer.Argument(metavar="NAME", help="MODEL, SESSION (all its models) or SESSION/MODEL.")
     ],
     session: Annotated[
         str, typer.Option("--session", "--session-id", help="The session of a MODEL; the last driven.")

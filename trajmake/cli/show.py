@@ -44,7 +44,7 @@ def show(
 ) -> None:
     """Show one run: its outcome, its patch, the required tests that fail, its last steps, where its logs are.
 
-    With --json nothing is cut.
+    With --json outputs of steps and lists of tests are whole.
     """
     from trajmake.reports import one_run
 
