@@ -140,6 +140,7 @@ def test_kept_results_come_back_as_they_were(tmp_path, run, monkeypatch, links):
             raise OSError("Operation not supported")
 
         monkeypatch.setattr(os, "link", refuse)
+        monkeypatch.setattr(files, "_nameless", lambda folder: None)  # they get their names by links
     before = {path.relative_to(run): path.read_bytes() for path in run.rglob("*") if path.is_file()}
     times = {path: (run / path).stat().st_mtime_ns for path in before}
     kept.keep(str(tmp_path), "s", ["generate"], [("m", "i")])
