@@ -275,6 +275,7 @@ def run(
             (project.root / "outputs").mkdir()
             options = f"size={OUTPUTS_MB}m"
             subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", project.root / "outputs"], check=True)
+            stack.callback(subprocess.run, ["umount", "--lazy", project.root / "outputs"], check=True)
         chaos = stack.enter_context(Chaos(project, provider, daemon, seed))
         for number in range(1, kills + 1):
             complete = chaos.round(longest)
