@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -46,7 +48,11 @@ def left(root: Path) -> set[str]:
 
 
 def clean(root: Path, *arguments: str, answer: str | None = None):
-    return CliRunner().invoke(app, ["clean", "--output-dir", str(root), *arguments], input=answer)
+    config = {"dataset": "none", "models": ["x"], "catalog": {"x": {"agent": "empty"}}, "output_dir": str(root)}
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        json.dump(config, file)
+        file.flush()
+        return CliRunner().invoke(app, ["clean", "--configfile", file.name, *arguments], input=answer)
 
 
 @contextlib.contextmanager

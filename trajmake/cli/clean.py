@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from trajmake.cli import screen
 from trajmake.errors import ConfigError
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -18,7 +19,7 @@ def clean(
     older_than: Annotated[str, typer.Option(help="Sessions unused for so long: 90m, 12h, 7d, 2w.")] = "",
     session: Annotated[str, typer.Option(help="One session; with --older-than only if it is as old.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    output_dir: Annotated[Path, typer.Option(help="`output_dir` of the configuration.")] = Path("outputs"),
+    configfile: screen.Config = screen.DEFAULT,
 ) -> None:
     """Remove what killed runs left on this host: containers, temporary folders, leases of images.
 
@@ -28,7 +29,7 @@ def clean(
     from trajmake import leftovers
 
     if older_than or session:
-        _sessions(output_dir, older_than, session, yes)
+        _sessions(screen.outputs(configfile).folder, older_than, session, yes)
     removed = leftovers.remove()
     for one in removed:
         typer.echo(one)
