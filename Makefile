@@ -102,7 +102,7 @@ format: $(ENV) ## put the sources into their house style
 	$(BIN)/snakefmt Snakefile workflow
 
 lock: $(ENV) ## resolve all locked requirements anew
-	$(COMPILE) --extra dev --upgrade -o requirements.lock pyproject.toml
+	$(COMPILE) --extra dev --extra cluster --upgrade -o requirements.lock pyproject.toml
 	echo 'swebench==5.0.2' | $(COMPILE) --no-annotate --upgrade -o tests/requirements-swebench.txt -
 	echo 'swebench==4.1.0' | $(COMPILE) --no-annotate --no-deps -o tests/requirements-swebench4.txt -
 	$(BIN)/uv pip compile --quiet --no-config --python-platform linux --python-version 3.12 --generate-hashes --upgrade \
