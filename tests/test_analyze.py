@@ -54,6 +54,7 @@ def test_figures_are_those_of_the_runs(made):
         "judged": 4,
         "resolved": 2,
         "resolved_rate": 50.0,
+        "quality_ok": 0,
         "mean_seconds": 55.0,
         "median_seconds": 55.0,
         "mean_steps": 10.0,

@@ -15,8 +15,9 @@ from made_sessions import Made
 
 from trajmake import files
 from trajmake.reports import tables
-from trajmake.sessions import layout, locks, outcome, status
+from trajmake.sessions import layout, locks, outcome, quality, status
 from trajmake.sessions.status import Status, StatusLine
+from trajmake.settings.sections import QualitySettings
 
 
 @pytest.fixture
@@ -68,7 +69,8 @@ def test_every_run_is_counted_once(made):
 
 def test_a_living_run_runs_and_a_summary_knows_what_has_not_begun(made):
     waiting = [outcome.unfinished("new", "c", name, "PENDING", "generate", "why") for name in ("one", "owner/three")]
-    files.write_text(made.root / "results/new/results.csv", tables.results_csv(waiting))
+    marked = quality.marked(waiting, QualitySettings())
+    files.write_text(made.root / "results/new/results.csv", tables.results_csv(marked))
     with locks.claim(made.place(layout.CLAIM, "new", "a", "four")):
         new = listed(made)[0]
     assert (new["running"], new["stale"], new["pending"]) == (1, 0, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import time
 
 import pytest
+import yaml
 from project import ROOT, Project
 
 from trajmake import engines
@@ -106,6 +108,30 @@ def test_the_final_report_says_what_it_counted(finished):
     assert report["completed_instances"] + report["empty_patch_instances"] == report["total_instances"] == count
 
 
+def test_the_summary_says_for_programs_what_the_final_report_says(finished):
+    summary = json.loads((finished.root / "outputs/results/demo/summary.json").read_text())
+    count = len(finished.ids)
+    fixer, stumbler = summary["models"]
+    assert (summary["session"], summary["totals"]["total_instances"]) == ("demo", 2 * count)
+    assert (fixer["display_name"], fixer["resolved"], fixer["judged"]) == ("Fixer (scripted)", count - 1, count)
+    assert stumbler["resolved_rate"] == 0 and summary["failures"] == []
+    costs = fixer["cost_usd"] + stumbler["cost_usd"]
+    assert summary["spent"]["usd"] == pytest.approx(costs) and summary["spent"]["budget_usd"] is None
+
+
+def test_a_run_is_as_it_should_be_by_the_configurations_own_bounds(finished, tmp_path):
+    """Other bounds make the summaries again, and nothing else."""
+    again = finished.copy(tmp_path / "again")
+    table = again.root / "outputs/results/demo/results.csv"
+    assert {row["History_OK"] for row in csv.DictReader(table.open())} != {"true"}  # the demo's runs are short
+    config = yaml.safe_load((again.root / "config/config.yaml").read_text()) | {"quality": {"history_min": 1}}
+    (again.root / "wider.yaml").write_text(yaml.safe_dump(config))
+    done = again.snakemake("-j", "2", "--profile", "hybrid", "--configfile", "wider.yaml")
+    assert done.returncode == 0, done.stdout
+    assert {row["History_OK"] for row in csv.DictReader(table.open())} == {"true"}
+    assert "rule generate" not in done.stdout and "rule grade" not in done.stdout
+
+
 def test_the_run_says_which_engine_it_took_and_why(finished):
     log = (finished.root / "run.log").read_text()
     assert "Engine docker" in log or "Engine namespace" in log
@@ -120,7 +146,8 @@ def test_a_second_run_does_nothing(finished, tmp_path):
 
 def test_a_summary_has_the_same_bytes_whenever_it_is_made(finished, tmp_path):
     again = finished.copy(tmp_path / "again")
-    names = ["results.csv", "final_report.txt", "fixer_summary.txt", "fixer.preds.json", "fixer.run_report.json"]
+    names = ["results.csv", "final_report.txt", "summary.json"]
+    names += ["fixer_summary.txt", "fixer.preds.json", "fixer.run_report.json"]
     folder = again.root / "outputs/results/demo"
     before = {name: (folder / name).read_bytes() for name in names}
     done = again.snakemake("-j", "2", "--forcerun", "summarize", "summarize_model")

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trajmake import engines, files, predictions
+from trajmake import engines, files, notifications, predictions
 from trajmake import settings as configuration
 from trajmake.datasets import Dataset, said
 from trajmake.errors import ConfigError, DatasetError, EngineUnavailableError
@@ -24,6 +24,7 @@ from trajmake.grading import code_digest
 from trajmake.llm import readiness
 from trajmake.llm.spending import Spending
 from trajmake.predictions import Predictions
+from trajmake.reports import session
 from trajmake.request import Request
 from trajmake.sessions import calibration, faults, kept, layout, locks, renewals
 from trajmake.settings import Settings
@@ -223,12 +224,10 @@ class Plan:
 
     @cached_property
     def selection_digest(self) -> str:
-        """What the summaries depend on besides outcomes: which runs there are and how models are called."""
-        shown = ("display_name", "agent", "provider", "model")
-        names = {name: [getattr(entry, key) for key in shown] for name, entry in self.settings.chosen.items()}
+        """What the summaries depend on besides outcomes."""
         ids = [self._ids[safe] for safe in self._valid()]
-        chosen = [self.settings.dataset, ids, names, *predictions.problems(self.settings, self.dataset.ids, ids)]
-        return hashlib.sha256(json.dumps(chosen).encode()).hexdigest()
+        odd = predictions.problems(self.settings, self.dataset.ids, ids)
+        return session.digest(self.settings, ids, [*self.nameless_rows, *odd])
 
     @property
     def evaluation_digest(self) -> str:
@@ -279,7 +278,7 @@ class Plan:
             file=sys.stderr,
         )
         odd = predictions.problems(chosen, self.dataset.ids, [self._ids[safe] for safe in self.instances])
-        for warning in [*readiness.check(chosen, Spending.of(chosen)), *odd]:
+        for warning in [*readiness.check(chosen, Spending.of(chosen)), *odd, *notifications.problems(chosen)]:
             print(f"Warning: {warning}", file=sys.stderr)
         if self.invalid:
             print(said(self.invalid, chosen.dataset), file=sys.stderr)

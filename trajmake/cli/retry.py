@@ -51,12 +51,12 @@ def retry(
     """
     from trajmake import retry as retrying
     from trajmake.plan import Plan
-    from trajmake.sessions import survey
+    from trajmake.sessions import quality, survey
 
     options, given = _configured(configfile, session, _names(models))
     plan = Plan(options)
     runs = [(model, instance_id) for model in options.models for instance_id in plan.instances]
-    states = survey.survey(options.output_dir, options.session, runs)
+    states = quality.marked(survey.survey(options.output_dir, options.session, runs), options.quality)
     chosen = retrying.choose(states, statuses=_names(status), models=_names(models), unresolved=unresolved, where=where)
     made = retrying.make(plan, states, chosen)
     words = retrying.command(made, options, given, context.args) if chosen else []

@@ -30,9 +30,9 @@ __all__ = [
 
 
 def code_digest() -> str:
-    """sha256 over the sources a verdict depends on: when it changes, everything is graded again."""
+    """sha256 over the sources a verdict and its record depend on: when it changes, everything is graded again."""
     room = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in [*sorted(room.rglob("*.py")), room.parent / "diffs.py"]:
+    for path in [*sorted(room.rglob("*.py")), room.parent / "diffs.py", room.parent / "sessions" / "outcome.py"]:
         digest.update(path.relative_to(room.parent).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

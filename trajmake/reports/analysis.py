@@ -33,6 +33,7 @@ COLUMNS = {
     "Judged": "judged",
     "Resolved": "resolved",
     "Resolved Rate": "resolved_rate",
+    "Quality OK": "quality_ok",
     "Mean Seconds": "mean_seconds",
     "Median Seconds": "median_seconds",
     "Mean Steps": "mean_steps",
@@ -58,7 +59,7 @@ def analyze(outputs: Outputs, session: str) -> tuple[list[dict[str, Any]], list[
 
 
 def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """What some runs come to; None where there is nothing to take a mean or a rate of.
+    """What some marked runs come to; None where there is nothing to take a mean or a rate of.
 
     Times and steps are those of agents that came to their end; tokens and dollars are everybody's, since
     a fault gives no money back. A sum of dollars with an unknown one in it has no mean.
@@ -81,6 +82,7 @@ def figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "judged": len(judged),
         "resolved": sum(judged),
         "resolved_rate": percent(sum(judged), len(judged)),
+        "quality_ok": sum(bool(one["quality"]) for one in outcomes),
         "mean_seconds": _rounded(statistics.fmean, seconds, 1),
         "median_seconds": _rounded(statistics.median, seconds, 1),
         "mean_steps": _rounded(statistics.fmean, steps, 1),

@@ -21,7 +21,9 @@ COLUMNS = {
     "Cost_USD": "cost_usd",
     "Prompt_Tokens": "prompt_tokens",
     "Completion_Tokens": "completion_tokens",
+    "History_Entries": "history_entries",
     "Patch_Bytes": "patch_bytes",
+    "Tests_Executed": "tests_executed",
     "Flags": "flags",
     "F2P_Passed": "fail_to_pass_passed",
     "F2P_Total": "fail_to_pass_total",
@@ -30,11 +32,21 @@ COLUMNS = {
     "Fault_Stage": "fault_stage",
     "Fault_Reason": "fault_reason",
     "Fault_Message": "fault_message",
+    "Quality_OK": "quality",
+    "Patch_Size_OK": "quality_patch_size",
+    "History_OK": "quality_history",
+    "Tests_Executed_OK": "quality_tests_executed",
+    "Required_Tests_OK": "quality_required_tests",
+    "No_Error": "quality_no_error",
 }
 
 
 def results_csv(outcomes: Iterable[Mapping[str, Any]]) -> str:
-    """The table, in the order given; unknown values are empty cells, never 0."""
+    """The table, in the order given; unknown values are empty cells, never 0.
+
+    Args:
+        outcomes: As :func:`trajmake.sessions.quality.marked` gives them.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -9,40 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from trajmake.llm.spending import Spent
+from trajmake.reports.session import ModelRuns, SessionRuns
+from trajmake.sessions import quality
 
 Outcome = Mapping[str, Any]
 RULE = "=" * 72
 
 
-def final_report(
-    session: str,
-    dataset: str,
-    blocks: Sequence[tuple[str, str, Sequence[Outcome]]],
-    invalid_rows: Sequence[str] = (),
-    predictions: Sequence[str] = (),
-    spent: Spent | None = None,
-    budget: float = 0.0,
-) -> str:
-    """The session's report.
-
-    Args:
-        session: Its name.
-        dataset: Path of the dataset.
-        blocks: (display name, configuration, outcomes) per model.
-        invalid_rows: Rows of the dataset that could not be run: place, id, reason.
-        predictions: What is to be said of files of predictions.
-        spent: What all runs of the session have spent so far.
-        budget: US dollars that they may spend; 0 for no limit.
-    """
-    everything = [outcome for _, _, outcomes in blocks for outcome in outcomes]
+def final_report(session: SessionRuns) -> str:
+    """The session's report."""
+    everything = session.outcomes
     statuses = Counter(outcome["status"] for outcome in everything)
     head = [
         RULE,
         "FINAL REPORT",
         RULE,
-        f"Session ID: {session}",
-        f"Dataset: {dataset}",
-        f"Models: {len(blocks)}",
+        f"Session ID: {session.id}",
+        f"Dataset: {session.dataset}",
+        f"Models: {len(session.models)}",
         f"Total Runs: {len(everything)}",
         f"Successful: {statuses['SUCCESS']}",
         f"Failed: {statuses['FAILED']}",
@@ -50,13 +34,14 @@ def final_report(
         *_missing(statuses),
         *_not_done(statuses),
         f"Resolved: {_resolved(everything)}",
-        *(["Spent: " + spending(spent, budget)] if spent and spent.completions else []),
+        f"Quality: {quality.summary(everything)}",
+        *(["Spent: " + spending(session.spent, session.budget)] if session.spent.completions else []),
         f"Completion Time: {completed(everything)}",
         "",
     ]
-    models = "".join(model_summary(*block) for block in blocks)
-    sections = [_notes(everything), _flags(everything), _listed("Predictions", predictions), _faults(everything)]
-    sections.append(_listed("Invalid rows", invalid_rows, " (no model worked on them)"))
+    models = "".join(map(model_summary, session.models))
+    sections = [_notes(everything), _flags(everything), _listed("Predictions", session.predictions)]
+    sections += [_faults(everything), _listed("Invalid rows", session.invalid_rows, " (no model worked on them)")]
     return "\n".join(head) + models + "".join(sections)
 
 
@@ -67,13 +52,14 @@ def spending(spent: Spent, budget: float) -> str:
     return f"{spent.usd:.4f}{limit} for {spent.completions} answers{unknown}"
 
 
-def model_summary(name: str, configuration: str, outcomes: Sequence[Outcome]) -> str:
+def model_summary(runs: ModelRuns) -> str:
     """One model's block: how many ran to an end (success rate) and how many bugs it fixed (resolved rate)."""
+    outcomes = runs.outcomes
     statuses = Counter(outcome["status"] for outcome in outcomes)
     lines = [
         "-" * 72,
-        f"Model: {name}",
-        f"Configuration: {configuration}",
+        f"Model: {runs.display_name}",
+        f"Configuration: {runs.configuration}",
         f"Total Instances: {len(outcomes)}",
         f"Successful: {statuses['SUCCESS']}",
         f"Failed: {statuses['FAILED']}",
@@ -82,6 +68,7 @@ def model_summary(name: str, configuration: str, outcomes: Sequence[Outcome]) ->
         *_not_done(statuses),
         f"Success Rate: {_percent(statuses['SUCCESS'], len(outcomes))}",
         f"Resolved: {_resolved(outcomes)}",
+        f"Quality: {quality.summary(outcomes)}",
         f"Cost: {_cost(outcomes)}",
         f"Completion Time: {completed(outcomes)}",
         "",

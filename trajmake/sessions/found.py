@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajmake.errors import ConfigError, TrajmakeError
-from trajmake.sessions import cleaning, layout, survey
+from trajmake.sessions import cleaning, layout, quality, survey
 from trajmake.settings.models import CALIBRATING
+from trajmake.settings.sections import QualitySettings
 
 if TYPE_CHECKING:
     from trajmake.settings import Settings
@@ -67,9 +68,10 @@ class Outputs:
         return sorted(begun | (_waiting(table, begun) if table.exists() else self._planned(session)))
 
     def states(self, session: str, models: Iterable[str]) -> list[dict[str, Any]]:
-        """An outcome for each run of these models, as :func:`trajmake.sessions.survey.survey` has it."""
-        wanted = set(models)
-        return survey.survey(self.folder, session, [run for run in self.runs(session) if run[0] in wanted])
+        """An outcome for each run of these models, as :func:`trajmake.sessions.survey.survey` has it, marked."""
+        chosen = set(models)
+        states = survey.survey(self.folder, session, [run for run in self.runs(session) if run[0] in chosen])
+        return quality.marked(states, self.options.quality if self.options else QualitySettings())
 
     def _planned(self, session: str) -> set[Run]:
         if self.options is None or self.options.session != session:

@@ -34,6 +34,7 @@ KEPT = INSTANCE + "/.kept"
 RERUN_FAULTS = "results/{session}/rerun_faults.jsonl"
 RETRY = "results/{session}/retry"  # names too many for a command line: a profile, targets
 OUTAGE = "results/{session}/.engine-away"
+TOLD = "results/{session}/.told.json"  # notifications sent
 RENEWALS = "results/{session}/.renewals.json"
 
 NAME = r"[^/\s]+"  # what a wildcard may match

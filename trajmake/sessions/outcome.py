@@ -6,8 +6,10 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from trajmake import files
 from trajmake.grading.contamination import Flag
 from trajmake.grading.verdict import RequiredTests, State, Verdict
 from trajmake.outcomes import ExitStatus, Status, status_of
@@ -16,8 +18,9 @@ from trajmake.sessions.status import StatusLine
 
 TIMEOUT_EXIT_CODE = 124  # as timeout(1) has it
 _KEYS = """session model instance_id status seconds exit_code verdict resolved message exit_status steps cost_usd
-prompt_tokens completion_tokens patch_bytes patch_applied flaky warnings flags fail_to_pass_passed fail_to_pass_total
-pass_to_pass_passed pass_to_pass_total started ended fault_stage fault_reason fault_message fault_hint""".split()
+prompt_tokens completion_tokens history_entries patch_bytes patch_applied tests_executed flaky warnings
+flags fail_to_pass_passed fail_to_pass_total pass_to_pass_passed pass_to_pass_total started ended
+fault_stage fault_reason fault_message fault_hint""".split()
 
 
 def build(
@@ -55,8 +58,10 @@ def build(
         "cost_usd": metrics.get("accumulated_cost"),
         "prompt_tokens": usage.get("prompt_tokens"),
         "completion_tokens": usage.get("completion_tokens"),
+        "history_entries": len(record.get("history") or ()),
         "patch_bytes": len(record["test_result"]["git_patch"].encode("utf-8", errors="surrogateescape")),
         "patch_applied": verdict.patch_applied,
+        "tests_executed": verdict.passed + verdict.failed + verdict.errors,
         "flaky": list(verdict.flaky),
         "warnings": [*verdict.warnings, *_other_models(details)],
         "flags": [{**asdict(flag), "evidence": list(flag.evidence)} for flag in flags],
@@ -71,6 +76,18 @@ def build(
         "fault_message": fault.message if fault else verdict.message if infra else None,
         "fault_hint": fault.hint if fault else None,
     }
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The state of a finished run; what an earlier version did not know is None.
+
+    Raises:
+        OSError, ValueError: there is none, or it is damaged.
+    """
+    state = files.read_json(path)
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds no object")
+    return dict.fromkeys(_KEYS) | state
 
 
 def unfinished(session: str, model: str, instance_id: str, status: str, stage: str, why: str) -> dict[str, Any]:

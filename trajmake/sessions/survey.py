@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from trajmake import files
 from trajmake.outcomes import Status
 from trajmake.sessions import layout, locks, outcome, status
 
@@ -40,7 +39,7 @@ def _state(root: Path, session: str, model: str, instance_id: str) -> dict[str, 
     }
     if not (stage := _first_missing(chain)):
         with contextlib.suppress(OSError, ValueError):
-            return dict(files.read_json(chain["grade"]))
+            return outcome.read(chain["grade"])
         stage = "grade"
     shown, why = _unfinished(root, names, stage)
     return outcome.unfinished(session, model, layout.original_name(instance_id), shown, stage, why)

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from trajmake import agents, engines
 from trajmake.errors import ConfigError
-from trajmake.settings.models import ImageSettings, ModelSettings, Settings
+from trajmake.settings.models import ModelSettings, Settings
+from trajmake.settings.sections import ImageSettings
 
 __all__ = ["ImageSettings", "ModelSettings", "Settings", "config_digest", "from_file", "load", "model_digest"]
 

@@ -10,111 +10,25 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from trajmake.settings.sections import (
+    ContainerSettings,
+    EvaluationSettings,
+    ImageSettings,
+    Limits,
+    NotifySettings,
+    OpenHandsSettings,
+    QualitySettings,
+    Section,
+    variable,
+)
 
 CALIBRATING = ("gold", "empty")
 """Entries of every catalog: `gold` must resolve an instance, `empty` must not."""
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+@=-]{0,99}$"
 _SECRET = re.compile(r"key|token$|secret|password|authorization|credential", re.IGNORECASE)
-
-
-class Section(BaseModel):
-    """Frozen; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class Limits(Section):
-    """What things may take. Changing these repeats nothing that is finished."""
-
-    instance_seconds: int = Field(
-        7200, gt=0, description="Wall time of one agent run; then its status is TIMEOUT. `INSTANCE_TIMEOUT` overrides."
-    )
-    command_seconds: int = Field(60, gt=0, description="Wall time of one command of the agent.")
-    test_seconds: int = Field(1800, gt=0, description="Wall time of one test run.")
-    session_usd: float = Field(
-        0,
-        ge=0,
-        description="US dollars that the models of the session may cost, over all runs and hosts (0: no limit). Once "
-        "spent, runs end as FAILED with reason `budget_spent`; with more, the same command goes on with them.",
-    )
-
-
-class ContainerSettings(Section):
-    """What one container may use (0: no limit)."""
-
-    memory_mb: int = Field(8192, ge=0, description="Memory in MiB.")
-    pids: int = Field(2048, ge=0, description="Processes and threads.")
-    cpus: float = Field(0, ge=0, description="CPUs.")
-    disk_mb: int = Field(
-        32768, ge=0, description="MiB that it may write to disk; a command that runs when it has more is killed."
-    )
-
-
-class S3Settings(Section):
-    """How images behind `s3://` are reached. Keys come from the environment or the profile, never from here."""
-
-    profile: str = Field("", description="Profile of `~/.aws/config`; boto3's usual search when empty.")
-    region: str = Field("", description="Region; the profile's when empty.")
-    endpoint: str = Field("", description="Address of a server that is not Amazon's, e.g. `http://localhost:9000`.")
-    unsigned: bool = Field(False, description="Send no credentials: public buckets.")
-
-
-class ImageSettings(Section):
-    """Where images come from and what stays on disk."""
-
-    store: str = Field(
-        "",
-        description="Folder of the unpacked images of engines without a daemon; `store` in `output_dir` when empty.",
-    )
-    keep: bool = Field(
-        False,
-        description="Keep tarballs after loading and images after the last test run, for the next model or session.",
-    )
-    max_disk_gb: float = Field(
-        0,
-        ge=0,
-        description="GB (10^9 bytes) that unpacked images of Trajmake's may take: idle ones make room before another "
-        "is loaded (0: only the disk bounds them).",
-    )
-    double_tag: bool = Field(
-        False,
-        description="Tag images as `mswebench/sweb.eval.x86_64.ID:latest` and `mswebench/OWNER_m_REPO:pr-ID` too.",
-    )
-    mapping: str = Field(
-        "",
-        description="CSV `internal_uri,ecr_uri`: registry references (exact match) and what is pulled instead.",
-    )
-    s3: S3Settings = Field(default_factory=S3Settings, description="How images behind `s3://` are reached.")
-
-
-class EvaluationSettings(Section):
-    """How patches are tested."""
-
-    repeats: int = Field(
-        1, ge=1, description="Test runs per patch, each in a fresh container; tests that disagree are flaky."
-    )
-    control: bool = Field(
-        True,
-        description="Where a patch would resolve its instance, run the tests once more, made to fail: a patch that "
-        "prints results itself is found out (Python's tests).",
-    )
-    ignore_flaky: bool = Field(
-        False, description="Leave flaky tests out of the verdict; else a required test must pass every time."
-    )
-
-
-class OpenHandsSettings(Section):
-    """The agent `openhands`: a bundle of Python and its SDK is built once and mounted into the containers."""
-
-    bundles: str = Field(
-        "",
-        description="Folder of the bundles, which checkouts may share; `bundles` in `output_dir` when empty.",
-    )
-    python: str = Field(
-        "", description="Python 3.12 or 3.13 for the bundle; looked for on PATH, in pyenv and by uv when empty."
-    )
 
 
 class Prices(Section):
@@ -171,9 +85,7 @@ class ModelSettings(Section):
     @field_validator("api_key_env")
     @classmethod
     def _variable(cls, name: str) -> str:
-        if name and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise ValueError("is no name of an environment variable; put the key there, and its name here")
-        return name
+        return variable(name, "put the key")
 
     @field_validator("base_url")
     @classmethod
@@ -221,6 +133,10 @@ class Settings(Section):
     limits: Limits = Field(default_factory=Limits, description="What things may take.")
     container: ContainerSettings = Field(default_factory=ContainerSettings, description="What one container may use.")
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="How patches are tested.")
+    quality: QualitySettings = Field(
+        default_factory=QualitySettings, description="What a run should look like; the others are marked."
+    )
+    notify: NotifySettings = Field(default_factory=NotifySettings, description="Who is told how it ends.")
     only_valid: bool = Field(
         False,
         description="Run only instances that are valid by `calibration.csv`, which `snakemake calibrate` writes.",

@@ -10,9 +10,11 @@ from typing import Any
 from trajmake import agents, files, predictions, settings
 from trajmake.datasets import Dataset
 from trajmake.llm.spending import Spending
+from trajmake.reports import summary as summaries
 from trajmake.reports import swebench, tables, texts
+from trajmake.reports.session import ModelRuns, SessionRuns
 from trajmake.request import Request
-from trajmake.sessions import kept, layout, locks, survey
+from trajmake.sessions import kept, layout, locks, outcome, quality, survey
 from trajmake.settings import ModelSettings, Settings
 from trajmake.stages.boundary import log_to, logger
 
@@ -31,26 +33,31 @@ def summarize_model(
     """Write one model's summary, predictions and run report."""
     options = settings.load(config)
     with log_to(log):
-        states = [files.read_json(path) for path in outcomes]
-        entry = options.catalog[model]
+        runs = _runs(options, model, [outcome.read(Path(path)) for path in outcomes])
         files.write_json(
             predictions_file, swebench.predictions(model, (files.read_json(path) for path in trajectories))
         )
-        files.write_json(run_report, swebench.run_report(states))
-        files.write_text(summary, texts.model_summary(entry.display_name or model, _configuration(entry), states))
-        logger.info("summarized %d instances of %s", len(states), model)
+        files.write_json(run_report, swebench.run_report(runs.outcomes))
+        files.write_text(summary, texts.model_summary(runs))
+        logger.info("summarized %d instances of %s", len(runs.outcomes), model)
 
 
 def summarize(
-    config: Mapping[str, Any], *, outcomes: Sequence[str], table: str, report: str, faults: str, log: str
+    config: Mapping[str, Any],
+    *,
+    outcomes: Sequence[str],
+    table: str,
+    report: str,
+    summary: str,
+    faults: str,
+    log: str,
 ) -> None:
-    """Write the session's table and final report, and what the machine did wrong (nothing: an empty file)."""
+    """Write the session's table, final report and summary, and what the machine did wrong (nothing: an empty file)."""
     options = settings.load(config)
     with log_to(log):
-        states = [files.read_json(path) for path in outcomes]
-        files.write_text(table, tables.results_csv(states))
+        states = [outcome.read(Path(path)) for path in outcomes]
+        _write(options, states, Path(table), Path(report), Path(summary))
         invalid = Dataset.of(options).invalid(options.instances)
-        files.write_text(report, _report(options, states))
         nameless = [str(row) for row in invalid if not row.runnable]
         files.write_text(faults, texts.session_faults(states, nameless))
         logger.info("summarized %d runs", len(states))
@@ -78,28 +85,40 @@ def leave_incomplete(options: Settings, instances: Sequence[str], workflow: Any)
     with log_to(root / layout.LOGS.format(session=options.session) / "incomplete.log"):
         (results / "faults.txt").unlink(missing_ok=True)
         (results / "complete.json").unlink(missing_ok=True)
-        files.write_text(results / "results.csv", tables.results_csv(states))
-        files.write_text(results / "final_report.txt", _report(options, states, incomplete=True))
+        _write(options, states, *(results / name for name in ("results.csv", "final_report.txt", "summary.json")))
         said = texts.unfinished(states, root / layout.LOGS.format(session=options.session))
         logger.error("%s", said)
         print(f"\n{said}Summary so far: {results}/final_report.txt", file=sys.stderr)
 
 
-def _report(options: Settings, states: Sequence[Mapping[str, Any]], *, incomplete: bool = False) -> str:
-    blocks = []
-    for name in options.models:
-        entry = options.catalog[name]
-        chosen = [state for state in states if state["model"] == name]
-        blocks.append((entry.display_name or name, _configuration(entry), chosen))
-    dataset = Dataset.of(options)
-    invalid = [str(row) for row in dataset.invalid(options.instances)]
-    said = predictions.problems(options, dataset.ids, {state["instance_id"] for state in states})
-    money = Spending.of(options)
-    report = texts.final_report(
-        options.session, options.dataset, blocks, invalid, said, spent=money.spent(), budget=money.limit
-    )
+def _write(options: Settings, states: Sequence[Mapping[str, Any]], table: Path, report: Path, summary: Path) -> None:
+    """What people and programs read; a report of runs that are not all done begins with what it lacks."""
+    session = _session(options, states)
     logs = Path(options.output_dir) / layout.LOGS.format(session=options.session)
-    return f"{texts.unfinished(states, logs)}{report}" if incomplete else report
+    lacking = any("unfinished" in state for state in states)
+    files.write_text(table, tables.results_csv(session.outcomes))
+    files.write_text(report, (texts.unfinished(states, logs) if lacking else "") + texts.final_report(session))
+    files.write_json(summary, summaries.summary(session))
+
+
+def _session(options: Settings, states: Sequence[Mapping[str, Any]]) -> SessionRuns:
+    dataset = Dataset.of(options)
+    money = Spending.of(options)
+    mine = {name: [state for state in states if state["model"] == name] for name in options.models}
+    return SessionRuns(
+        id=options.session,
+        dataset=options.dataset,
+        models=[_runs(options, name, outcomes) for name, outcomes in mine.items()],
+        invalid_rows=[str(row) for row in dataset.invalid(options.instances)],
+        predictions=predictions.problems(options, dataset.ids, {state["instance_id"] for state in states}),
+        spent=money.spent(),
+        budget=money.limit,
+    )
+
+
+def _runs(options: Settings, model: str, states: Sequence[Mapping[str, Any]]) -> ModelRuns:
+    entry = options.catalog[model]
+    return ModelRuns(model, entry.display_name or model, _configuration(entry), quality.marked(states, options.quality))
 
 
 def verify(*, faults: str, complete: str, log: str) -> None:

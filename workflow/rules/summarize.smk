@@ -1,16 +1,23 @@
 # Summaries: derived from the outcomes alone, the same bytes whatever the order of the jobs.
 #
 # in:  eval_outputs/{instance_id}/outcome.json of every model and instance
-# out: results/{session}/{results.csv,final_report.txt,{model}_summary.txt,{model}.preds.json,
+# out: results/{session}/{results.csv,final_report.txt,summary.json,{model}_summary.txt,{model}.preds.json,
 #      {model}.run_report.json}, complete.json when the machine met no fault
 #
 # Where jobs were killed outright, results.csv and final_report.txt come from `onerror`, marked incomplete.
+from trajmake import notifications
 from trajmake.stages.summarize import leave_incomplete
+
+
+onsuccess:
+    with reported():
+        notifications.completed(SETTINGS, workflow)
 
 
 onerror:
     with reported():
         leave_incomplete(SETTINGS, INSTANCES, workflow)
+        notifications.failed(SETTINGS, workflow)
 
 
 rule summarize_model:
@@ -68,6 +75,7 @@ rule summarize:
             category="Summary",
             labels={"what": "final report"},
         ),
+        summary=f"{RESULTS}/summary.json",
         faults=f"{RESULTS}/faults.txt",
     log:
         f"{LOGS}/summarize.log",
@@ -78,7 +86,6 @@ rule summarize:
         "../../environment.yml"
     params:
         selection=selection_digest,
-        said=[PLAN.nameless_rows, SETTINGS.limits.session_usd],
     message:
         "Summarizing session {wildcards.session}"
     script:

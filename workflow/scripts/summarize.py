@@ -7,6 +7,7 @@ summarize(
     outcomes=snakemake.input.outcomes,
     table=snakemake.output.table,
     report=snakemake.output.report,
+    summary=snakemake.output.summary,
     faults=snakemake.output.faults,
     log=snakemake.log[0],
 )

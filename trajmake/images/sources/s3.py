@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from trajmake.errors import ConfigError, ImageBrokenError, ImageMissingError, TrajmakeError
 from trajmake.settings import ImageSettings
-from trajmake.settings.models import S3Settings
+from trajmake.settings.sections import S3Settings
 
 CONNECTIONS = 16
 _BLOCK = 1 << 20
