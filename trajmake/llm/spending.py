@@ -54,7 +54,7 @@ class Spending:
 
     def spent(self) -> Spent:
         """By all jobs, on all hosts, in all runs of this session."""
-        return sum((_read(path) for path in self._folder.glob("*.json")), Spent())
+        return sum(map(_read, sorted(self._folder.glob("*.json"))), Spent())
 
     @classmethod
     def of(cls, options: Settings) -> Self:
