@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import browser
 import pytest
 from project import ROOT, Project
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="session")
@@ -66,3 +72,10 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
             raise
         pytest.skip(f"no package index: {error.message[-200:]}")
     return Path(place)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """A browser; see :mod:`browser`."""
+    with browser.launched() as started:
+        yield started
