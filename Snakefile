@@ -23,6 +23,7 @@ include: "workflow/rules/generate.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/calibrate.smk"
 include: "workflow/rules/summarize.smk"
+include: "workflow/rules/pages.smk"
 
 
 localrules:
@@ -53,6 +54,7 @@ rule all:
         ),
         expand(f"{RESULTS}/results.csv", session=SESSION),
         expand(f"{RESULTS}/{{model}}_summary.txt", session=SESSION, model=MODELS),
+        expand(MODEL_PAGES, session=SESSION, model=MODELS),
         expand(
             f"{RESULTS}/released/{{model}}/{{image}}.json",
             session=SESSION,

@@ -46,6 +46,7 @@ class Event(Exact):
     extras: dict[str, Any] | None = None
     cause: int | None = None
     success: bool | None = None
+    response_id: str = ""
 
 
 class TokenUsage(Exact):

@@ -182,7 +182,8 @@ def _history(messages: list[dict[str, Any]], executed: list[Executed], task: Tas
             history.system(content)
         elif message["role"] == "user":
             if dropped := extra.get("response"):  # an answer that could not be parsed is kept only here
-                history.message("agent", dropped["message"].get("content") or "", at=extra["timestamp"])
+                said = dropped["message"].get("content") or ""
+                history.message("agent", said, at=extra["timestamp"], response=dropped["response_id"])
             history.message("user", content)
         elif message["role"] == "assistant":
             _add_commands(history, content, [ran[id(a)] for a in extra["actions"] if id(a) in ran], extra, task)
@@ -192,9 +193,10 @@ def _history(messages: list[dict[str, Any]], executed: list[Executed], task: Tas
 def _add_commands(
     history: History, thought: str, executed: list[Executed], extra: Mapping[str, Any], task: Task
 ) -> None:
+    response = extra["response"]["response_id"]
     if not executed:
-        history.message("agent", thought, at=extra["timestamp"])
+        history.message("agent", thought, at=extra["timestamp"], response=response)
     for entry in executed:
-        cause = history.run(entry.command, thought, at=entry.started)
+        cause = history.run(entry.command, thought, at=entry.started, response=response)
         thought = ""  # said once, with the first command
         history.ran(cause, entry.command, entry.output, exit_code=entry.exit_code, workdir=task.workdir, at=entry.ended)

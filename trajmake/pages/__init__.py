@@ -11,6 +11,7 @@ import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajmake.pages import text
@@ -18,6 +19,8 @@ from trajmake.pages import text
 if TYPE_CHECKING:
     import jinja2
 
+_SOURCES = {".py", ".j2", ".css", ".js"}
+_READERS = ("log_parts.py", "one_run.py", "steps.py")
 _POLICY = {"default-src": "'none'", "img-src": "data:", "base-uri": "'none'", "form-action": "'none'"}
 
 
@@ -51,6 +54,16 @@ def page(
 def asset(name: str) -> str:
     """The text of a style sheet or a script of ``assets/``."""
     return resources.files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def code_digest() -> str:
+    """sha256 over what pages are made by: when it changes, they are made again."""
+    room = Path(__file__).parent
+    readers = [room.parent / "diffs.py", *(room.parent / "reports" / name for name in _READERS)]
+    digest = hashlib.sha256()
+    for path in [*sorted(path for path in room.rglob("*") if path.suffix in _SOURCES), *readers]:
+        digest.update(path.relative_to(room.parent).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 @functools.cache

@@ -73,6 +73,11 @@ def terminal(text: str, most: int = MOST) -> Markup:
     return Markup("".join(parts))
 
 
+def uncoloured(text: str) -> str:
+    """A text without terminals' sequences, for a title."""
+    return _ESCAPE.sub("", text)
+
+
 def _pieces(text: str, most: int) -> Iterator[tuple[str, int]]:
     """Parts of a text that are shown, and how many characters are left out after each."""
     if len(text) > most:

@@ -2,17 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from trajmake import files
+from trajmake.datasets.fields import restore_newlines, text
 from trajmake.errors import ConfigError
+from trajmake.reports import steps as stepping
 from trajmake.sessions import layout, survey
 from trajmake.sessions.found import Outputs, near
 
 _EVALUATION_LOGS = ("run_instance.log", "test_output*.txt")
-_WORDS = ("think", "message", "finish")  # actions that are nothing but text
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it lies on disk: each file is read when it is asked for, and what is not there is empty.
+
+    Attributes:
+        output_dir: The folder of all sessions.
+        session, model: Their names.
+        safe: Safe name of the instance.
+        outcome: As in :mod:`trajmake.sessions.survey`.
+    """
+
+    output_dir: Path
+    session: str
+    model: str
+    safe: str
+    outcome: Mapping[str, Any]
+
+    @classmethod
+    def at(cls, output_dir: Path, session: str, model: str, safe: str) -> Run:
+        """The run of this place, begun or not."""
+        (outcome,) = survey.survey(output_dir, session, [(model, safe)])
+        return cls(output_dir, session, model, safe, outcome)
+
+    def place(self, pattern: str) -> Path:
+        """A place of :mod:`trajmake.sessions.layout`."""
+        return self.output_dir / pattern.format(session=self.session, model=self.model, instance_id=self.safe)
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The line of ``output.jsonl``."""
+        return files.read_object(self.place(layout.INSTANCE) / "output.jsonl")
+
+    @cached_property
+    def report(self) -> Mapping[str, Any]:
+        """What ``report.json`` says of the instance; nothing while it is not of this trajectory."""
+        graded = (
+            {} if "unfinished" in self.outcome else files.read_object(self.place(layout.EVALUATION) / "report.json")
+        )
+        return graded.get(self.outcome["instance_id"]) or {}
+
+    @property
+    def patch(self) -> str:
+        """What the agent left in the repository, as a diff."""
+        return str((self.record.get("test_result") or {}).get("git_patch") or "")
+
+    @property
+    def task(self) -> str:
+        """The problem statement; of a run without a trajectory what its agent was asked, empty before it was."""
+        if statement := (self.record.get("instance") or {}).get("problem_statement"):
+            return restore_newlines(text(statement))
+        journal = self.place(layout.JOURNAL) / "0001.json"
+        return str(self.record.get("instruction") or "") or stepping.first_request(journal)
+
+    @cached_property
+    def steps(self) -> list[stepping.Step]:
+        """See :mod:`trajmake.reports.steps`. Of a run without a trajectory, what its journal has."""
+        if history := self.record.get("history"):
+            return stepping.of_history(history, self.record.get("metrics"))
+        return stepping.of_journal(self.place(layout.JOURNAL))
 
 
 def read(outputs: Outputs, session: str, model: str, instance: str, *, last: int = 5) -> dict[str, Any]:
@@ -31,48 +95,22 @@ def read(outputs: Outputs, session: str, model: str, instance: str, *, last: int
     Raises:
         ConfigError: the session has no such model, or this model no such instance.
     """
-    output_dir = outputs.folder
-    model, safe = _run(outputs, session, model, instance)
-    (outcome,) = survey.survey(output_dir, session, [(model, safe)])
-    names = {"session": session, "model": model, "instance_id": safe}
-    folder, evaluation = (output_dir / pattern.format(**names) for pattern in (layout.INSTANCE, layout.EVALUATION))
-    record = files.read_object(folder / "output.jsonl")
-    graded = {} if "unfinished" in outcome else files.read_object(evaluation / "report.json")
-    report = graded.get(outcome["instance_id"]) or {}
+    run = find(outputs, session, model, instance)
     return {
-        "outcome": outcome,
-        "patch": (record.get("test_result") or {}).get("git_patch") or "",
-        "failing": {kind: tests["failure"] for kind, tests in (report.get("tests_status") or {}).items()},
-        "steps": steps(record.get("history") or [])[-last:] if last else [],
-        "files": _files(output_dir, names, folder, evaluation),
+        "outcome": run.outcome,
+        "patch": run.patch,
+        "failing": {kind: tests["failure"] for kind, tests in (run.report.get("tests_status") or {}).items()},
+        "steps": run.steps[-last:] if last else [],
+        "files": paths(run),
     }
 
 
-def steps(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the agent did, in order: ``number`` (from 1), ``action``, ``thought``, ``command``, and its ``output``.
+def find(outputs: Outputs, session: str, model: str, instance: str) -> Run:
+    """The run of an instance's id; the gold and empty ones count too.
 
-    ``history`` is OpenHands'. What a step gave is found by the id of its cause.
+    Raises:
+        ConfigError: see :func:`read`.
     """
-    made: dict[Any, dict[str, Any]] = {}
-    for event in history:
-        if "action" in event and event.get("source") == "agent" and event["action"] != "system":
-            arguments = event.get("args") or {}
-            said = str(event.get("message") or "")
-            words = event["action"] in _WORDS
-            made[event.get("id")] = {
-                "number": len(made) + 1,
-                "action": event["action"],
-                "thought": str(arguments.get("thought") or (said if words else "")),
-                "command": "" if words else str(arguments.get("command") if event["action"] == "run" else said),
-                "output": "",
-            }
-        elif "observation" in event and event.get("cause") in made:
-            made[event["cause"]]["output"] += str(event.get("content") or "")
-    return list(made.values())
-
-
-def _run(outputs: Outputs, session: str, model: str, instance: str) -> tuple[str, str]:
-    """Model and safe name of the instance; the gold and empty ones count too."""
     known = outputs.runs(session)
     names = {name for name, _ in known}
     if model not in names:
@@ -81,17 +119,18 @@ def _run(outputs: Outputs, session: str, model: str, instance: str) -> tuple[str
     if instance not in instances:
         hint = near(instance, instances, "Instances")
         raise ConfigError(f"{model} has no run on {instance} in session {session}.", hint)
-    return model, instances[instance]
+    return Run.at(outputs.folder, session, model, instances[instance])
 
 
-def _files(output_dir: Path, names: Mapping[str, str], folder: Path, evaluation: Path) -> list[str]:
+def paths(run: Run) -> list[str]:
     """Logs of the jobs first, then what they made: only what is there."""
-    logs = output_dir / layout.LOGS.format(**names) / names["model"]
-    stem = f"instance_{names['instance_id']}"
-    paths = [logs / f"{stem}.log", logs / f"{stem}.grade.log", output_dir / layout.STATUS.format(**names)]
+    folder, evaluation = run.place(layout.INSTANCE), run.place(layout.EVALUATION)
+    logs = run.place(layout.LOGS) / run.model
+    stem = f"instance_{run.safe}"
+    found = [logs / f"{stem}.log", logs / f"{stem}.grade.log", run.place(layout.STATUS)]
     for pattern in _EVALUATION_LOGS:
-        paths += sorted(evaluation.glob(pattern))
-    paths += [folder / "output.jsonl", output_dir / layout.JOURNAL.format(**names)]
-    paths += [evaluation / name for name in ("patch.diff", "eval.sh", "report.json", "outcome.json")]
-    paths += sorted((folder / "faults").glob("*.jsonl"))
-    return [str(path) for path in paths if path.exists()]
+        found += sorted(evaluation.glob(pattern))
+    found += [folder / "output.jsonl", run.place(layout.JOURNAL)]
+    found += [evaluation / name for name in ("patch.diff", "eval.sh", "report.json", "outcome.json")]
+    found += sorted((folder / "faults").glob("*.jsonl"))
+    return [str(path) for path in found if path.exists()]

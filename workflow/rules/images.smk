@@ -13,6 +13,7 @@ rule fetch_image:
         f"{OUT}/logs/images/{{image}}.fetch_image.log",
     benchmark:
         f"{OUT}/benchmarks/images/{{image}}.fetch_image.tsv"
+    priority: 1  # before the pages, which nothing waits for
     conda:
         "../../environment.yml"
     params:

@@ -28,7 +28,8 @@ def to_history(events: Iterable[tuple[float, Mapping[str, Any]]], workdir: str) 
             history.system(text_of([event.get("system_prompt"), event.get("dynamic_context")]), at=at)
         elif kind == "MessageEvent":
             source = "user" if event.get("source") == "user" else "agent"
-            history.message(source, text_of(_mapping(event.get("llm_message")).get("content")), at=at)
+            said = text_of(_mapping(event.get("llm_message")).get("content"))
+            history.message(source, said, at=at, response=_response(event))
         elif kind == "ActionEvent":
             numbers[str(event.get("id"))] = _act(history, event, at)
         elif kind == "ObservationEvent":
@@ -38,7 +39,7 @@ def to_history(events: Iterable[tuple[float, Mapping[str, Any]]], workdir: str) 
             history.observe(None, "error", said, {"tool_call_id": event.get("tool_call_id")}, at=at)
         elif kind == "Condensation":
             args = {"summary": event.get("summary"), "forgotten": len(event.get("forgotten_event_ids") or [])}
-            history.act("condensation", args, "Earlier events are summarized.", at=at)
+            history.act("condensation", args, "Earlier events are summarized.", at=at, response=_response(event))
     return history
 
 
@@ -51,21 +52,22 @@ def text_of(parts: Any) -> str:
 def _act(history: History, event: Mapping[str, Any], at: float) -> tuple[int, str]:
     action = _mapping(event.get("action"))
     thought = text_of(event.get("thought"))
+    came: Any = {"at": at, "response": _response(event)}
     tool, command = str(event.get("tool_name") or ""), action.get("command")
     args = {key: value for key, value in action.items() if key != "kind" and value is not None} | {"thought": thought}
     if tool == "terminal" and action:
-        return history.run(str(command), thought, is_input=bool(action.get("is_input")), at=at), "run"
+        return history.run(str(command), thought, is_input=bool(action.get("is_input")), **came), "run"
     if tool == "finish" and action:
-        return history.finish(str(action.get("message") or ""), at=at), "finish"
+        return history.finish(str(action.get("message") or ""), **came), "finish"
     if tool == "file_editor" and action:
         name = "edit" if command in _EDITS else "read"
-        return history.act(name, args, f"{command} {action.get('path')}", at=at), name
+        return history.act(name, args, f"{command} {action.get('path')}", **came), name
     if tool == "think" and action:
-        return history.act("think", {"thought": action.get("thought") or ""}, "", at=at), "think"
+        return history.act("think", {"thought": action.get("thought") or ""}, "", **came), "think"
     name = {"task_tracker": "task_tracking"}.get(tool, tool or "unknown")
     if not action:  # a call that could not be understood: the words as they came
         args |= {"arguments": _mapping(event.get("tool_call")).get("arguments")}
-    return history.act(name, args, str(event.get("summary") or ""), at=at), name
+    return history.act(name, args, str(event.get("summary") or ""), **came), name
 
 
 def _observe(
@@ -86,6 +88,11 @@ def _observe(
         return
     extras = {key: seen[key] for key in ("command", "path", "prev_exist", "is_error") if key in seen}
     history.observe(cause, name, shown(content), extras, at=at)
+
+
+def _response(event: Mapping[str, Any]) -> str:
+    """Id of the model's answer that an event came out of; empty where it does not say."""
+    return str(event.get("llm_response_id") or "")
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -1,0 +1,12 @@
+"""Adapter of rule trajectory_pages."""
+
+from trajmake.stages.pages import trajectory_pages
+
+trajectory_pages(
+    snakemake.config,
+    model=snakemake.wildcards.model,
+    instances=snakemake.params.instances,
+    folder=snakemake.output.folder,
+    threads=snakemake.threads,
+    log=snakemake.log[0],
+)
