@@ -57,26 +57,35 @@ class Made:
         patch: str = PATCH,
         commands: Sequence[tuple[str, str]] = (),
         judged: bool = True,
+        history: Sequence[dict[str, Any]] = (),
+        metrics: dict[str, Any] | None = None,
+        statement: str = "",
+        log: str = "the tests' log",
     ) -> None:
-        """A run with a trajectory; ``resolved`` None: its container was lost while its tests ran."""
+        """A run with a trajectory; ``resolved`` None: its container was lost while its tests ran.
+
+        ``history`` and ``metrics`` take the place of what is made of ``commands`` and ``cost``.
+        """
         details = {"exit_status": exit_status, "seconds": seconds, "steps": steps, "row_digest": row}
         details |= {"started": STARTED, "ended": STARTED + seconds, "model_asked": "openai/some-1"}
         llm = {"model": "openai/some-1", "provider": "litellm"}
-        history = History()
+        did = History()
         for command, output in commands:
-            cause = history.run(command, "I look.")
-            history.ran(cause, command, output, exit_code=0, workdir="/testbed")
+            cause = did.run(command, "I look.")
+            did.ran(cause, command, output, exit_code=0, workdir="/testbed")
         record = {
             "instance_id": instance,
             "test_result": {"git_patch": patch},
             "metadata": {"agent_class": "mini_swe_agent", "llm_config": llm, "details": details},
-            "history": history.events,
-            "metrics": {
+            "instance": {"problem_statement": statement} if statement else {},
+            "history": list(history) or did.events,
+            "metrics": metrics
+            or {
                 "accumulated_cost": cost,
                 "accumulated_token_usage": {"prompt_tokens": 1000, "completion_tokens": 100},
             },
         }
-        self._write(session, model, instance, record, resolved if judged else ..., None)
+        self._write(session, model, instance, record, resolved if judged else ..., None, log)
 
     def fault(self, session: str, model: str, instance: str, message: str = "The provider is down.") -> None:
         """A run that the machine prevented."""
@@ -85,7 +94,9 @@ class Made:
         record["metrics"] = {"accumulated_cost": 0.0}
         self._write(session, model, instance, record, None, fault)
 
-    def _write(self, session: str, model: str, instance: str, record: dict, resolved: Any, fault: Fault | None) -> None:
+    def _write(
+        self, session: str, model: str, instance: str, record: dict, resolved: Any, fault: Fault | None, log: str = ""
+    ) -> None:
         folder = self.place(layout.INSTANCE, session, model, instance)
         evaluation = self.place(layout.EVALUATION, session, model, instance)
         files.write_json(folder / "metadata.json", record["metadata"])
@@ -95,7 +106,7 @@ class Made:
         if resolved is ...:
             return
         files.write_json(evaluation / "test_run.json", {})
-        files.write_text(evaluation / "test_output.txt", "the tests' log")
+        files.write_text(evaluation / "test_output.txt", log)
         verdict = Verdict(instance, State.INFRA_FAILURE, "Lost.", Reason.CONTAINER_LOST.value)
         if resolved is not None:
             tests = (

@@ -127,26 +127,31 @@ def _coloured(lines: list[str], lexer: Lexer | None) -> list[Markup]:
     code = "\n".join(lines)
     if lexer is None or len(code) > _COLOURED or "\r" in code or any(len(line) > _LINE for line in lines):
         return [_plain(line) for line in lines]
-    made: list[list[str]] = [[]]
-    said = [""]
+    made: list[list[tuple[str, str]]] = [[]]  # of each line, classes and words
     for kind, value in lexer.get_tokens(code):
-        for number, piece in enumerate(value.split("\n")):
+        name = _class(kind)
+        for number, words in enumerate(value.split("\n")):
             if number:
                 made.append([])
-                said.append("")
-            if piece:
-                said[-1] += piece
-                name = _class(kind)
-                made[-1].append(f'<span class="{name}">{text.marked(piece)}</span>' if name else text.marked(piece))
-    return [Markup("".join(line)) for line in made] if said == lines else [_plain(line) for line in lines]
+            if words and made[-1] and made[-1][-1][0] == name:
+                made[-1][-1] = (name, made[-1][-1][1] + words)
+            elif words:
+                made[-1].append((name, words))
+    if ["".join(words for _, words in line) for line in made] != lines:
+        return [_plain(line) for line in lines]
+    return [Markup("").join(_span(*part) for part in line) for line in made]
+
+
+def _span(name: str, words: str) -> Markup:
+    html = text.marked(words)
+    return Markup('<span class="{}">{}</span>').format(name, html) if name else html
 
 
 def _plain(line: str) -> Markup:
     """One line; not as for a terminal, where a return and an escape mean something."""
     if len(line) <= text.LONGEST:
         return text.marked(line)
-    head, left_out = text.marked(line[: text.LONGEST]), len(line) - text.LONGEST
-    return head + Markup('<span class="cut">[… {} characters left out …]</span>').format(f"{left_out:,}")
+    return text.marked(line[: text.LONGEST]) + text.cut(len(line) - text.LONGEST)
 
 
 def _class(kind: _TokenType) -> str:

@@ -30,6 +30,8 @@ _SIXTEEN = [
     (255, 255, 255),
 ]
 _WORDS = {1: "bold", 2: "dim", 3: "italic", 4: "under", 7: "inverse", 9: "struck"}  # 8 would hide
+_CONTROLS = """NUL SOH STX ETX EOT ENQ ACK BEL BS TAB LF VT FF CR SO SI
+DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US""".split()
 _ENDS = {22: ("bold", "dim"), 23: ("italic",), 24: ("under",), 27: ("inverse",), 29: ("struck",)}
 
 
@@ -69,13 +71,18 @@ def terminal(text: str, most: int = MOST) -> Markup:
                 parts.append(f'<span class="unseen" title="escape sequence">{_shown(sequence.group())}</span>')
         parts.append(_styled(piece[end:], style))
         if left_out:
-            parts.append(f'<span class="cut">[… {left_out:,} characters left out …]</span>')
+            parts.append(cut(left_out))
     return Markup("".join(parts))
 
 
 def uncoloured(text: str) -> str:
     """A text without terminals' sequences, for a title."""
     return _ESCAPE.sub("", text)
+
+
+def cut(left_out: int) -> Markup:
+    """What stands where characters are left out."""
+    return Markup('<span class="cut">[… {} characters left out …]</span>').format(f"{left_out:,}")
 
 
 def _pieces(text: str, most: int) -> Iterator[tuple[str, int]]:
@@ -158,11 +165,11 @@ def _hides(char: str) -> bool:
 
 
 def _sign(char: str) -> str:
-    """What stands for a character that cannot be seen."""
+    """What stands for a character that cannot be seen. (Unicode's own pictures of controls are in few fonts.)"""
     code = ord(char)
-    if code < 32 or code == 127:
-        return chr(0x2400 + code) if code < 32 else "\u2421"
-    return "\u2423" if unicodedata.category(char) == "Zs" else f"⟨U+{code:04X}⟩"
+    if unicodedata.category(char) == "Zs":
+        return "\u00b7"
+    return f"\u2039{_CONTROLS[code] if code < 32 else 'DEL' if code == 127 else f'U+{code:04X}'}\u203a"
 
 
 def _mark(char: str) -> str:

@@ -210,10 +210,22 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
         yield prefix, _text(value)
 
 
-def _prose(words: str) -> list[tuple[bool, str]]:
-    """A text in pieces: whether it is code between fences of three backticks, and its words."""
+def _prose(words: str) -> list[tuple[bool, Markup]]:
+    """A text in pieces: whether it is code between fences of three backticks, and its HTML."""
     pieces = re.split(r"^[ ]{0,3}```[^\n`]*\n?", words.strip("\n"), flags=re.MULTILINE)
-    return [(bool(number % 2), piece.strip("\n")) for number, piece in enumerate(pieces) if piece.strip()]
+    return [
+        (bool(number % 2), text.terminal(piece.strip("\n")) if number % 2 else _inline(piece.strip("\n")))
+        for number, piece in enumerate(pieces)
+        if piece.strip()
+    ]
+
+
+def _inline(words: str) -> Markup:
+    """Prose, with what stands between single backticks as code."""
+    parts = re.split(r"`([^`\n]{1,200})`", words[: text.MOST])
+    made = [text.terminal(part) for part in parts]
+    made[1::2] = [Markup("<code>{}</code>").format(part) for part in made[1::2]]
+    return Markup("").join([*made, *([text.cut(len(words) - text.MOST)] if len(words) > text.MOST else [])])
 
 
 def _one_line(words: str, most: int) -> str:

@@ -36,12 +36,20 @@
     const place = elements.indexOf(current);
     show(place < 0 ? elements[by > 0 ? 0 : elements.length - 1] : elements[(place + by + elements.length) % elements.length]);
   }
+  const folded = () => document.querySelector("#steps :is(.output, .command):not([open])") !== null;
   function unfold() {
-    const folds = all("#steps details.output, #steps details.command");
-    const open = folds.some((fold) => !fold.open);
-    for (const fold of folds) fold.open = open;
-    if ($("unfold")) $("unfold").textContent = open ? "Fold all outputs" : "Open all outputs";
+    const open = folded();
+    for (const fold of all("#steps :is(details.output, details.command)")) fold.open = open;
   }
+  function label() {
+    if ($("unfold")) $("unfold").textContent = folded() ? "Open all outputs" : "Fold all outputs";
+  }
+  let labelling = 0;
+  $("steps").addEventListener("toggle", function () {
+    cancelAnimationFrame(labelling);
+    labelling = requestAnimationFrame(label);
+  }, true);
+  label();
   function say(state) {
     const count = state.count.toLocaleString("en") + (state.more ? "+" : "");
     found.textContent = !box.value ? "" : !state.count ? "nothing" : state.at < 0 ? count + " found" : state.at + 1 + " of " + count;
