@@ -193,6 +193,7 @@ GO = """\
     [
         (PYTEST, "tests/test_money.py::Total::test_cents[1]", "assert 1 == 2", "10 == 11"),
         (PYTEST, "tests/test_money.py::Total::test_cents[10]", "assert 10 == 11", "1 == 2"),
+        ("FAILED a.py::t[1 - 2] - no\nFAILED a.py::t[1]\n", "a.py::t[1]", "FAILED a.py::t[1]", "no"),
         (UNITTEST, "m.T.test_b", "AssertionError: 1 != 2", "Ran 2"),
         (UNITTEST, "test_b (m.T)", "AssertionError: 1 != 2", "test_a"),
         (GO, "example.org/sum/TestSum", "got 1", "TestSumOther"),

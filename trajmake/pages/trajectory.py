@@ -134,7 +134,7 @@ def _figures(run: Run, steps: Sequence[Step]) -> list[tuple[str, str, str]]:
 def _flags(run: Run, steps: Sequence[Step]) -> Iterator[tuple[str, int, list[tuple[int, str]]]]:
     """Kind, count and evidence of the signs of contamination: number of the step (0: none) and words."""
     by_event = {step["event"]: step["number"] for step in steps}
-    for flag in run.outcome.get("flags", ()):
+    for flag in run.outcome["flags"] or ():
         evidence = []
         for words in flag["evidence"]:
             event = re.match(r"event (\d+): ", words)
@@ -157,14 +157,14 @@ def _step(step: Step) -> dict[str, Any]:
         "arguments": [(name, _text(value)) for name, value in step["arguments"].items()],
         "output": output,
         "lines": lines,
-        "last_line": _one_line(text.uncoloured(output).rpartition("\n")[2], 110),
+        "last_line": _last_line(text.uncoloured(output[-4_000:])),
         "open": lines <= _OPEN_LINES and len(output) < 4_000,
     }
 
 
 def _tests(run: Run) -> Iterator[Test]:
     kinds = {kind: (found["success"], found["failure"]) for kind, found in _required(run)}
-    flaky = set(run.outcome["flaky"])
+    flaky = set(run.outcome["flaky"] or ())
     parts = LogParts(_log(run)) if kinds else None
     number, room = 0, _PARTS
     for passed in (False, True):
@@ -226,6 +226,13 @@ def _inline(words: str) -> Markup:
     made = [text.terminal(part) for part in parts]
     made[1::2] = [Markup("<code>{}</code>").format(part) for part in made[1::2]]
     return Markup("").join([*made, *([text.cut(len(words) - text.MOST)] if len(words) > text.MOST else [])])
+
+
+def _last_line(output: str) -> str:
+    """The end of an output; what an agent's tool adds in brackets says less than what the command printed."""
+    lines = [line for line in output.split("\n") if line.strip()][-4:]
+    said = [line for line in lines if not re.fullmatch(r"\[.*\]", line.strip())]
+    return _one_line((said or lines or [""])[-1], 110)
 
 
 def _one_line(words: str, most: int) -> str:

@@ -22,6 +22,7 @@ _HEADS = (
 )
 _ENDS = re.compile(r"={3,}.*|Ran \d+ tests? in .*|_{3,} .+ _{3,}|=== (?:RUN|CONT|NAME).*|\s*● .+|FAIL\t.*|ok  \t.*")
 _GO = re.compile(r"(?:^|/)((?:Test|Example|Fuzz|Benchmark)\w*(?:/.*)?)$")
+_SHORT = re.compile(r"(?:FAILED|ERROR) (\S.*?)(?: - .*)?$")
 _JEST = " \u203a "  # between a suite and its test
 _SUCCESS = re.compile(r"pass|\bok\b|✓|✔|√|skip|xfail|--- ", re.IGNORECASE)
 
@@ -45,9 +46,9 @@ class LogParts:
                 start, end = self._sections[name]
                 return _short(self._lines[start:end])
         for name in names:
-            if found := self._naming(name):
-                return found
-        return ""
+            if name in self._summary:
+                return self._lines[self._summary[name]]
+        return next((found for name in names if (found := self._naming(name))), "")
 
     def of_passed(self, test: str) -> str:
         """The line that says that a test passed; empty where none does."""
@@ -75,6 +76,12 @@ class LogParts:
         return found
 
     @cached_property
+    def _summary(self) -> dict[str, int]:
+        """Line numbers of pytest's short summary, by test."""
+        heads = ((number, _SHORT.match(line)) for number, line in enumerate(self._lines))
+        return {head[1]: number for number, head in heads if head}
+
+    @cached_property
     def _successes(self) -> dict[str, int]:
         """Line numbers by the words of lines that speak of success, and by what stands before their status."""
         found: dict[str, int] = {}
@@ -88,8 +95,10 @@ class LogParts:
     def _naming(self, name: str) -> str:
         """The first places that name a test as a word, with the lines around them."""
         shown: dict[int, str] = {}
+        if (first := self._log.find(name)) < 0:
+            return ""
         pattern = re.compile(rf"(?<![\w/.-]){re.escape(name)}(?![\w/-])")
-        for hit in pattern.finditer(self._log):
+        for hit in pattern.finditer(self._log, max(0, first - 1)):
             number = self._log.count("\n", 0, hit.start())
             around = range(max(0, number - 2), min(len(self._lines), number + 9))
             shown |= {place: self._lines[place] for place in around}
