@@ -18,6 +18,7 @@ from trajmake.sessions import layout
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
+    from project import Project
 
 CODE = """diff --git a/src/money.py b/src/money.py
 --- a/src/money.py
@@ -272,6 +273,29 @@ def test_every_state_says_its_name_and_why(made, chromium: Browser, instance, ba
         picture(page, f"trajectory-{instance}")
 
 
+def test_a_session_leaves_a_page_of_each_run(finished: Project, chromium: Browser):
+    """The demo's, as Snakemake made them: real logs, patches and commands."""
+    folder = finished.root / "outputs" / layout.PAGES.format(session="demo")
+    runs = [(model, name) for model in ("fixer", "stumbler") for name in finished.ids]
+    with page_of(chromium) as page:
+        for model, name in runs:
+            outcome = finished.outcome(model, name)
+            page.goto((folder / model / f"{layout.safe_name(name)}.html").as_uri())
+            assert page.locator("h1").inner_text() == name
+            verdict = outcome["verdict"].replace("_", " ").capitalize()
+            assert words(page.locator(".states .badge").first)[0].endswith(verdict)
+            passed = outcome["fail_to_pass_passed"] + outcome["pass_to_pass_passed"]
+            total = outcome["fail_to_pass_total"] + outcome["pass_to_pass_total"]
+            assert page.locator("#tests .passed tbody tr").count() == passed
+            assert page.locator("#tests .test").count() == total - passed
+            assert page.locator("#patch .file").count() == bool(outcome["patch_bytes"])
+            costs = page.locator(".step header [title^=Cost]")
+            assert costs.count() == outcome["steps"]
+            for part in ("f", "p", "s"):
+                page.keyboard.press(part)
+                picture(page, f"demo-{model}-{layout.safe_name(name)}-{part}")
+
+
 EVIL = (
     "</pre></script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
     "<!-- {{ 7*7 }} <style>*{display:none}</style> \x1b]0;title\x07\x1b[2J\x1b[31mred\x1b[8mhidden\x1b[0m "
@@ -304,7 +328,9 @@ def test_hostile_text_stays_text(tmp_path, chromium: Browser):
         page.goto(path.as_uri())
         assert page.title().startswith("✗ a\"b<i>'&\u2039U+202E\u203a")
         assert page.evaluate("[...document.querySelectorAll('script')].length") == 3
-        assert page.locator("img, a[href^=javascript], i:not(.outline i), style").count() == 3  # our style sheets
+        assert (
+            page.locator("img, a[href^=javascript], i:not(.outline i, .legend i), style").count() == 3
+        )  # our style sheets
         thought = page.locator("#s1 .thought").inner_text()
         assert "</script><script>document.title='owned'</script>" in thought and "{{ 7*7 }}" in thought
         assert (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 
@@ -115,6 +116,7 @@ def _hunk(lines: list[str], lexer: Lexer | None) -> list[Line]:
     return made
 
 
+@functools.lru_cache(256)
 def _lexer(path: str) -> Lexer | None:
     try:
         return lexers.get_lexer_for_filename(path, stripnl=False, ensurenl=False)
@@ -154,6 +156,7 @@ def _plain(line: str) -> Markup:
     return text.marked(line[: text.LONGEST]) + text.cut(len(line) - text.LONGEST)
 
 
+@functools.cache
 def _class(kind: _TokenType) -> str:
     """The class of a token: of its family, since a page needs few colours."""
     for family, name in _FAMILIES.items():

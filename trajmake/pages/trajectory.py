@@ -74,6 +74,7 @@ def of_run(
     """As :func:`render`, of a run that is known."""
     steps = run.steps
     tests = list(_tests(run))
+    touched = patch.files_of(run.patch)
     return pages.page(
         "trajectory.html.j2",
         styles=[pages.asset("code.css"), pages.asset("trajectory.css")],
@@ -83,14 +84,14 @@ def of_run(
         run=run,
         outcome=run.outcome,
         badges=states.badges(run.outcome),
-        figures=_figures(run, steps),
+        figures=_figures(run, steps, touched),
         flags=list(_flags(run, steps)),
         task=_prose(run.task),
         task_lines=run.task.count("\n") + 1,
         instruction=str(run.record.get("instruction") or ""),
         steps=[_step(step) for step in steps],
         spans=timeline.spans(steps),
-        patch=patch.files_of(run.patch),
+        patch=touched,
         tests=tests,
         failed=[test for test in tests if not test.passed],
         passed=[test for test in tests if test.passed],
@@ -104,7 +105,7 @@ def of_run(
     )
 
 
-def _figures(run: Run, steps: Sequence[Step]) -> list[tuple[str, str, str]]:
+def _figures(run: Run, steps: Sequence[Step], touched: Sequence[patch.File]) -> list[tuple[str, str, str]]:
     """Label, figure and what is to be said in small beside it."""
     outcome = run.outcome
     known = [step["cost_usd"] for step in steps if step["cost_usd"] is not None]
@@ -115,7 +116,6 @@ def _figures(run: Run, steps: Sequence[Step]) -> list[tuple[str, str, str]]:
         outcome[name] if outcome[name] is not None else sum(step[name] or 0 for step in steps)
         for name in ("prompt_tokens", "completion_tokens")
     ]
-    touched = patch.files_of(run.patch)
     changed = f"+{sum(part.added for part in touched)} \u2212{sum(part.removed for part in touched)}"
     found = [
         ("Cost", "unknown" if cost is None and not outcome.get("unfinished") else numbers.usd(cost), ""),
@@ -123,7 +123,7 @@ def _figures(run: Run, steps: Sequence[Step]) -> list[tuple[str, str, str]]:
         ("Time", numbers.duration(outcome["seconds"]), ""),
         ("Tokens in", numbers.tokens(tokens[0]), ""),
         ("Tokens out", numbers.tokens(tokens[1]), ""),
-        ("Patch", changed if touched else "empty", f"in {len(touched)} files" if len(touched) > 1 else ""),
+        ("Patch", changed if touched else "empty", f"{len(touched)} files" if len(touched) > 1 else ""),
     ]
     for label, kind in (("Fail to pass", "fail_to_pass"), ("Pass to pass", "pass_to_pass")):
         if outcome[f"{kind}_total"]:
