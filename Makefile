@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env swebench demo test chaos lint format lock bench-dataset bench-images clean
+.PHONY: help env swebench demo test chaos lint format lock bench-dataset bench-images bench-report clean
 
 BIN := $(CURDIR)/.venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
@@ -17,6 +17,7 @@ BUNDLE := trajmake/agents/openhands
 JOBS ?= 4
 OUTPUT ?= outputs
 REPORT := $(OUTPUT)/results/demo/report.html
+PAGES := $(OUTPUT)/results/demo/html
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
 # By another name, because `make -n` would run a line that holds MAKE itself.
@@ -75,12 +76,14 @@ demo: $(ENV) ## run the demo: prepare the instances, run, print the report
 	if [ -e $(OUTPUT)/results/demo/final_report.txt ]; then \
 	  $(REMAKE) $(REPORT) || status=$$?; \
 	  cat $(OUTPUT)/results/demo/final_report.txt; \
+	  echo "Session:     $(CURDIR)/$(PAGES)/index.html"; \
+	  echo "In one file: $(CURDIR)/$(PAGES)/session.html"; \
 	  echo "HTML report: $(CURDIR)/$(REPORT)"; \
 	fi; \
 	exit $$status
 
 # Made after the run, and again only when its numbers are newer.
-$(REPORT): $(OUTPUT)/results/demo/results.csv $(OUTPUT)/results/demo/final_report.txt
+$(REPORT): $(OUTPUT)/results/demo/results.csv $(OUTPUT)/results/demo/final_report.txt $(wildcard $(PAGES)/session.html)
 	$(SNAKEMAKE) --profile hybrid $(OVERRIDES) --report $@
 
 test: lint ## lint, then run every test
@@ -115,6 +118,9 @@ bench-dataset: $(ENV) ## measure what a dataset of 20,000 rows and 2 GB adds to 
 bench-images: $(ENV) ## measure S3 to runnable image against downloading the file and `docker load`
 	$(RUN) $(BIN)/python bench/images.py
 	$(RUN) $(BIN)/python bench/images.py --mbit 1000
+
+bench-report: $(ENV) ## measure the pages and the reports of 300 runs made of the demo's (after `make demo`)
+	$(RUN) $(BIN)/python bench/report.py .
 
 clean: ## remove the environments and the tools' caches; never outputs, which cost money
 	rm -rf .venv .venv-swebench .cache .mypy_cache .ruff_cache .pytest_cache trajmake.egg-info
