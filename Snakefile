@@ -17,6 +17,7 @@ configfile: "config/config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/selection.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/images.smk"
 include: "workflow/rules/agents.smk"
 include: "workflow/rules/generate.smk"
@@ -24,6 +25,9 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/calibrate.smk"
 include: "workflow/rules/summarize.smk"
 include: "workflow/rules/pages.smk"
+
+
+report: "workflow/report/workflow.rst"
 
 
 localrules:
@@ -61,6 +65,6 @@ rule all:
             model=MODELS,
             image=PLAN.images,
         ),
-        expand(f"{RESULTS}/complete.json", session=SESSION),
+        expand([f"{RESULTS}/complete.json", f"{PAGES}/index.html"], session=SESSION),
     message:
         f"Session {SESSION} is complete"

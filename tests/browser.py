@@ -59,7 +59,7 @@ def page_of(browser: Browser, *, size: dict[str, int] = LAPTOP, **context: Any) 
         yield page
     finally:
         made.close()
-    assert troubles == []
+    assert not troubles, "\n".join(troubles)
 
 
 def _strange(url: str) -> list[str]:

@@ -155,14 +155,6 @@ def test_a_summary_has_the_same_bytes_whenever_it_is_made(finished, tmp_path):
     assert {name: (folder / name).read_bytes() for name in names} == before
 
 
-def test_the_html_report_is_made_by_the_users_own_line(finished, tmp_path):
-    again = finished.copy(tmp_path / "again")
-    done = again.snakemake("--report", "report.html")
-    assert done.returncode == 0, done.stdout
-    text = (again.root / "report.html").read_text()
-    assert "final_report.txt" in text and all(instance_id in text for instance_id in again.ids)
-
-
 @pytest.mark.parametrize("engine", ["docker", "namespace"])
 def test_every_gold_patch_resolves_and_no_empty_one_does(project, engine):
     """What calibrates a dataset, on each engine that is here."""

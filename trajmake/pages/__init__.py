@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import jinja2
 
 _SOURCES = {".py", ".j2", ".css", ".js"}
-_READERS = ("log_parts.py", "one_run.py", "steps.py")
+_READERS = "analysis.py chance.py comparison.py log_parts.py one_run.py reasons.py session.py steps.py".split()
 _POLICY = {"default-src": "'none'", "img-src": "data:", "base-uri": "'none'", "form-action": "'none'"}
 
 
@@ -30,6 +30,7 @@ def page(
     styles: Sequence[str] = (),
     scripts: Sequence[str] = (),
     policy: Mapping[str, str] | None = None,
+    also: Mapping[str, str] | None = None,
     **values: Any,
 ) -> str:
     """A page as HTML.
@@ -39,6 +40,7 @@ def page(
         styles: Sources of style sheets after the house's own.
         scripts: Sources of scripts, run in this order when the document is there. They must not hold ``</script``.
         policy: Directives of the Content-Security-Policy beside or in the place of the usual ones.
+        also: Sources to be added to directives.
         values: What the template prints.
 
     Raises:
@@ -46,6 +48,7 @@ def page(
     """
     sheets, programs = [asset("page.css"), *styles], [asset("theme.js"), *scripts]
     directives = {**_POLICY, "style-src": _digests(sheets), "script-src": _digests(programs), **(policy or {})}
+    directives |= {name: f"{directives.get(name, '')} {more}".strip() for name, more in (also or {}).items()}
     said = "; ".join(f"{name} {sources}" for name, sources in directives.items())
     made = environment().get_template(template)
     return made.render(policy=said, styles=sheets, scripts=programs, **values)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 UNKNOWN = "\u2013"
 
 
@@ -35,3 +37,20 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def percent(rate: float | None) -> str:
+    """A rate that is in percent already: 63.2 %."""
+    return "\u2013" if rate is None else f"{rate:.1f} %"
+
+
+def count(number: float | None) -> str:
+    """A count, or a mean of counts: 1,204, 4.5."""
+    if number is None:
+        return "\u2013"
+    return f"{number:,.0f}" if number == int(number) else f"{number:,.1f}"
+
+
+def moment(epoch: float | None) -> str:
+    """A Unix time as date and minute of UTC."""
+    return "\u2013" if epoch is None else datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M")

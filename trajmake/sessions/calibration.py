@@ -8,6 +8,7 @@ calibrated one.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections import Counter
@@ -124,6 +125,14 @@ def read(path: Path | str) -> dict[str, tuple[Calibrated, str]]:
         raise DatasetError(f"`only_valid` is set, but there is no calibration {path}.", HINT) from error
     except (KeyError, ValueError) as error:
         raise DatasetError(f"{path} is not a calibration: {error}.", HINT) from error
+
+
+def digest(path: Path | str) -> str:
+    """sha256 of a calibration; empty where there is none."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return ""
 
 
 def valid_ids(path: Path | str, ids: Sequence[str], digest: Callable[[str], str]) -> list[str]:

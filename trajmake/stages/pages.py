@@ -19,21 +19,21 @@ _TOGETHER = 8  # runs that a process is given at a time; for fewer no other one 
 
 
 def trajectory_pages(
-    config: Mapping[str, Any], *, model: str, instances: Sequence[str], folder: str, threads: int, log: str
+    config: Mapping[str, Any], *, model: str, outcomes: Sequence[str], folder: str, threads: int, log: str
 ) -> None:
     """Write ``folder/INSTANCE.html`` for each run.
 
     Args:
         config: The configuration.
         model: The model's name in the catalog.
-        instances: Safe names.
+        outcomes: Paths of ``outcome.json`` of the model's runs, whose folders have the instances' safe names.
         folder: Where the pages go.
         threads: Processes that work.
         log: The job's log.
     """
     options = settings.load(config)
     with log_to(log):
-        target = Path(folder)
+        target, instances = Path(folder), [Path(path).parent.name for path in outcomes]
         target.mkdir(parents=True, exist_ok=True)
         write = partial(_write, Path(options.output_dir), options.session, model, target)
         workers = min(threads, len(instances) // _TOGETHER)

@@ -93,7 +93,7 @@ def leave_incomplete(options: Settings, instances: Sequence[str], workflow: Any)
 
 def _write(options: Settings, states: Sequence[Mapping[str, Any]], table: Path, report: Path, summary: Path) -> None:
     """What people and programs read; a report of runs that are not all done begins with what it lacks."""
-    session = _session(options, states)
+    session = session_of(options, states)
     logs = Path(options.output_dir) / layout.LOGS.format(session=options.session)
     lacking = any("unfinished" in state for state in states)
     files.write_text(table, tables.results_csv(session.outcomes))
@@ -101,7 +101,8 @@ def _write(options: Settings, states: Sequence[Mapping[str, Any]], table: Path, 
     files.write_json(summary, summaries.summary(session))
 
 
-def _session(options: Settings, states: Sequence[Mapping[str, Any]]) -> SessionRuns:
+def session_of(options: Settings, states: Sequence[Mapping[str, Any]]) -> SessionRuns:
+    """Everything that is reported of a session, out of the outcomes of all its runs."""
     dataset = Dataset.of(options)
     money = Spending.of(options)
     mine = {name: [state for state in states if state["model"] == name] for name in options.models}

@@ -13,11 +13,7 @@ rule calibration:
         gold_reports=calibrating("gold", f"{EVALUATION}/report.json"),
         empty_reports=calibrating("empty", f"{EVALUATION}/report.json"),
     output:
-        table=report(
-            f"{RESULTS}/calibration.csv",
-            category="Summary",
-            labels={"what": "calibration"},
-        ),
+        table=in_summary(f"{RESULTS}/calibration.csv", "calibration", "calibration"),
     log:
         f"{LOGS}/calibration.log",
     benchmark:

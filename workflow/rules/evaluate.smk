@@ -49,12 +49,7 @@ rule grade:
         test_run=rules.run_tests.output.run,
     output:
         verdict=f"{INSTANCE}/eval_output.jsonl",
-        report=report(
-            f"{INSTANCE}/eval_outputs/report.json",
-            category="Instances",
-            subcategory="{model}",
-            labels={"instance": "{instance_id}"},
-        ),
+        report=f"{INSTANCE}/eval_outputs/report.json",
         official=f"{EVALUATION}/report.json",
         outcome=f"{EVALUATION}/outcome.json",
     log:

@@ -30,10 +30,8 @@ rule summarize_model:
             f"{INSTANCE}/output.jsonl", instance_id=INSTANCES, allow_missing=True
         ),
     output:
-        summary=report(
-            f"{RESULTS}/{{model}}_summary.txt",
-            category="Summary",
-            labels={"what": "{model}"},
+        summary=in_summary(
+            f"{RESULTS}/{{model}}_summary.txt", "model_summary", "{model}"
         ),
         predictions=f"{RESULTS}/{{model}}.preds.json",
         run_report=f"{RESULTS}/{{model}}.run_report.json",
@@ -65,16 +63,8 @@ rule summarize:
     input:
         outcomes=OUTCOMES,
     output:
-        table=report(
-            f"{RESULTS}/results.csv",
-            category="Summary",
-            labels={"what": "all instances"},
-        ),
-        report=report(
-            f"{RESULTS}/final_report.txt",
-            category="Summary",
-            labels={"what": "final report"},
-        ),
+        table=in_summary(f"{RESULTS}/results.csv", "results", "all runs"),
+        report=in_summary(f"{RESULTS}/final_report.txt", "final_report", "final report"),
         summary=f"{RESULTS}/summary.json",
         faults=f"{RESULTS}/faults.txt",
     log:

@@ -5,7 +5,7 @@ from trajmake.stages.pages import trajectory_pages
 trajectory_pages(
     snakemake.config,
     model=snakemake.wildcards.model,
-    instances=snakemake.params.instances,
+    outcomes=snakemake.input.outcomes,
     folder=snakemake.output.folder,
     threads=snakemake.threads,
     log=snakemake.log[0],
