@@ -226,6 +226,8 @@ def test_nothing_that_others_wrote_gets_out_of_its_place(browser, tmp_path):
     state.write_text(json.dumps(record))
     index = build(made, {"m": EVIL})
     for path in (index, index.with_name("session.html")):
+        policy = re.search('http-equiv="Content-Security-Policy" content="([^"]*)"', path.read_text())
+        assert "default-src &#39;none&#39;" in policy[1] and "unsafe" not in policy[1] and "http" not in policy[1]
         with page_of(browser) as page:
             opened(page, path)
             assert page.title() == "s · Trajmake"
@@ -322,7 +324,14 @@ def _made_of(index: Path) -> Made:
     return made
 
 
-def test_what_has_no_room_is_left_out_and_said(index, tmp_path):
+def test_what_has_no_room_is_left_out_and_said(index, tmp_path, monkeypatch):
+    monkeypatch.setattr(whole.fold, "__defaults__", (30_000,))
+    build(_made_of(index), {"first": "First model", "second": "Second model"})
+    single = index.with_name("session.html").read_text()
+    said = re.search(r"(\d+) pages of runs are not in this file", single)
+    assert said and 0 < int(said[1]) < 16 and single.count("data-page=") == 16 - int(said[1])
+    monkeypatch.undo()
+    build(_made_of(index), {"first": "First model", "second": "Second model"})
     pages = {}
     for name, size in (("a/large.html", 90_000), ("a/small.html", 100)):
         pages[name] = tmp_path / Path(name).name

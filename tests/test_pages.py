@@ -225,13 +225,18 @@ def test_numbers_are_short():
     ]
     assert [numbers.tokens(n) for n in (None, 940, 12_345, 4_567_890)] == ["\u2013", "940", "12.3k", "4.57M"]
     assert [numbers.duration(n) for n in (0.42, 12, 185, 7800)] == ["0.4 s", "12 s", "3 min 05 s", "2 h 10 min"]
+    assert [numbers.percent(n) for n in (None, 0, 63.24)] == ["\u2013", "0.0 %", "63.2 %"]
+    assert [numbers.count(n) for n in (None, 0, 1204, 4.5)] == ["\u2013", "0", "1,204", "4.5"]
+    assert [numbers.moment(n) for n in (None, 0)] == ["\u2013", "1970-01-01 00:00"]
 
 
 def stage(made: Made, model: str, names: list[str], threads: int) -> dict[str, bytes]:
     config = yaml.safe_load(made.configfile.read_text()) | {"session": "s"}
     folder = made.root / layout.MODEL_PAGES.format(session="s", model=model)
     log = made.root / "logs" / "pages.log"
-    trajectory_pages(config, model=model, instances=names, folder=str(folder), threads=threads, log=str(log))
+    where = [made.root / layout.EVALUATION.format(session="s", model=model, instance_id=name) for name in names]
+    names = [str(path / "outcome.json") for path in where]
+    trajectory_pages(config, model=model, outcomes=names, folder=str(folder), threads=threads, log=str(log))
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

@@ -39,7 +39,8 @@ def test_changed_grading_code_grades_every_row_again_and_nothing_else(done):
     comment(done.root / "trajmake" / "grading" / "verdict.py")
     plan = done.planned()
     count = 2 * len(done.ids)
-    expected = {"grade": count, "summarize_model": 2, "trajectory_pages": 2, "summarize": 1, "verify": 1, "all": 1}
+    expected = {"grade": count, "summarize_model": 2, "trajectory_pages": 2, "session_page": 1}
+    expected |= {"summarize": 1, "verify": 1, "all": 1}
     assert {name: jobs for name, jobs in plan.jobs.items() if name != "gate"} == expected
     result = done.snakemake("-j", "4")
     assert result.returncode == 0, result.stdout
@@ -50,7 +51,7 @@ def test_a_changed_template_makes_the_pages_again_and_nothing_else(done):
     template = done.root / "trajmake" / "pages" / "templates" / "trajectory.html.j2"
     template.write_text(template.read_text().replace("<h2>Patch", "<h2>The patch"))
     plan = done.planned()
-    assert plan.jobs == {"trajectory_pages": 2, "all": 1}
+    assert plan.jobs == {"trajectory_pages": 2, "session_page": 1, "all": 1}
     result = done.snakemake("-j", "2")
     assert result.returncode == 0, result.stdout
     page = done.root / "outputs/results/demo/html/fixer" / f"{done.ids[0]}.html"
@@ -136,6 +137,7 @@ def test_forcerun_of_one_trajectory_repeats_its_chain_and_the_summary(done):
         "summarize",
         "summarize_model",
         "trajectory_pages",
+        "session_page",
         "verify",
         "gate",
         "all",

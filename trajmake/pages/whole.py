@@ -42,7 +42,7 @@ def fold(pages: Mapping[str, Path], room: int = ROOM) -> tuple[dict[str, str], d
         source = path.read_bytes()
         packed = base64.b64encode(gzip.compress(source, mtime=0)).decode()
         if len(packed) > room:
-            continue
+            break
         room -= len(packed)
         folded[name] = packed
         if policy := _POLICY.search(source[:20_000].decode(errors="replace")):

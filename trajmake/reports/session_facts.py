@@ -25,14 +25,14 @@ class Records:
 
     Attributes:
         output_dir: Where the session lies.
-        reports: ``report.json`` of every run, in the order of the outcomes.
-        metadata: ``metadata.json`` of every run, in the same order.
+        reports: ``report.json`` of every run, in the order of the outcomes; gone through once, as they are large.
+        metadata: ``metadata.json`` of every run, in any order; gone through once.
         calibration: Rows of ``calibration.csv``; none where the dataset was not calibrated.
     """
 
     output_dir: Path
-    reports: Sequence[Mapping[str, Any]]
-    metadata: Sequence[Mapping[str, Any]]
+    reports: Iterable[Mapping[str, Any]]
+    metadata: Iterable[Mapping[str, Any]]
     calibration: Sequence[Mapping[str, str]] = ()
 
 
@@ -102,7 +102,7 @@ def _pairs(session: SessionRuns, output_dir: Path) -> list[dict[str, Any]]:
     return pairs
 
 
-def _failing_tests(outcomes: Sequence[Outcome], reports: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _failing_tests(outcomes: Sequence[Outcome], reports: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Required tests that fail, by how many judged runs of their instance they fail in."""
     judged: Counter[str] = Counter()
     failing: dict[tuple[str, str, str], list[str]] = {}

@@ -46,8 +46,8 @@ def _records(options: Settings, outcomes: Sequence[Path]) -> Records:
     root = Path(options.output_dir)
     return Records(
         output_dir=root,
-        reports=[files.read_json(path.with_name("report.json")) for path in outcomes],
-        metadata=[files.read_json(path.parents[2] / "metadata.json") for path in outcomes],
+        reports=(files.read_json(path.with_name("report.json")) for path in outcomes),
+        metadata=(files.read_json(path.parents[2] / "metadata.json") for path in outcomes),
         calibration=_calibration(root / layout.CALIBRATION.format(session=options.session)),
     )
 
