@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ from trajmake.agents.history import History
 from trajmake.cli import app
 from trajmake.errors import Reason
 from trajmake.grading.verdict import RequiredTests, State, Verdict
-from trajmake.sessions import layout, locks, outcome, status
+from trajmake.sessions import drive, layout, locks, outcome, status
 from trajmake.sessions.faults import Fault
 
 STARTED = 1_760_000_000.0
@@ -86,6 +90,34 @@ class Made:
             },
         }
         self._write(session, model, instance, record, resolved if judged else ..., None, log)
+
+    def drive(self, session: str, models: list[str], instances: list[str], budget: float = 0.0) -> None:
+        """What the session's driver wrote down: ``instances`` are safe names."""
+        record = drive.Drive(STARTED, 0.0, "hybrid", models, instances, budget)
+        files.write_json(self.root / layout.DRIVE.format(session=session), asdict(record))
+
+    @contextlib.contextmanager
+    def working(self, session: str, model: str, instance: str) -> Iterator[None]:
+        """A run that goes on while the block lasts."""
+        with locks.claim(self.place(layout.CLAIM, session, model, instance)):
+            line = status.StatusLine(status.Status.IN_PROGRESS, int(time.time()))
+            status.write(self.place(layout.STATUS, session, model, instance), line)
+            yield
+
+    def step(self, session: str, model: str, instance: str, number: int, command: str, output: str = "seen") -> None:
+        """The ``number``-th answer of a run's model: ``command``, after the earlier ones' outputs."""
+        folder = self.place(layout.JOURNAL, session, model, instance)
+        before = files.read_object(folder / f"{number - 1:04d}.json")
+        asked = [*before["messages"], before["message"]] if before else [{"role": "user", "content": "The task."}]
+        for call in before["message"]["tool_calls"] if before else ():
+            asked.append({"role": "tool", "tool_call_id": call["id"], "content": output})
+        function = {"name": "bash", "arguments": json.dumps({"command": command})}
+        call = {"id": f"call-{number}", "type": "function", "function": function}
+        message = {"role": "assistant", "content": f"Thought {number}.", "tool_calls": [call]}
+        usage = {"prompt_tokens": 1000, "completion_tokens": 20}
+        answer = {"message": message, "finish_reason": "tool_calls", "model": "openai/some-1", "cost": 0.01}
+        answer |= {"response_id": f"r-{number}", "usage": usage, "latency": 1.0, "timestamp": STARTED + 10 * number}
+        files.write_json(folder / f"{number:04d}.json", {"messages": asked, "tools": []} | answer)
 
     def fault(self, session: str, model: str, instance: str, message: str = "The provider is down.") -> None:
         """A run that the machine prevented."""

@@ -1,7 +1,6 @@
 """What a session consists of, as the rules ask for it.
 
-The Snakefile makes one :class:`Plan` when it is read; rules and input functions
-look things up in it. Nothing here knows Snakemake: objects of it are handed in.
+The Snakefile makes one :class:`Plan`; rules look things up in it. Objects of Snakemake are handed in, none is imported.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from trajmake import settings as configuration
 from trajmake.datasets import Dataset, said
 from trajmake.errors import ConfigError, DatasetError, EngineUnavailableError
 from trajmake.grading import code_digest
+from trajmake.live import keeper
 from trajmake.llm import readiness
 from trajmake.llm.spending import Spending
 from trajmake.predictions import Predictions
@@ -282,6 +282,7 @@ class Plan:
             print(f"Warning: {warning}", file=sys.stderr)
         if self.invalid:
             print(said(self.invalid, chosen.dataset), file=sys.stderr)
+        keeper.keep(chosen, self.instances)
 
 
 def settings(config: MutableMapping[str, Any], workflow: Any) -> Settings:

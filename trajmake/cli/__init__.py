@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from trajmake import __version__
-from trajmake.cli import analyze, clean, compare, dataset, export, grade, images, retry, sessions, show
+from trajmake.cli import analyze, clean, compare, dataset, export, grade, images, retry, serve, sessions, show, watch
 from trajmake.errors import reported
 
 app = typer.Typer(help="Make for agent trajectories.", no_args_is_help=True, add_completion=False)
@@ -25,6 +25,8 @@ app.command("clean")(clean.clean)
 app.command("list-sessions")(sessions.list_sessions)
 app.command("analyze")(analyze.analyze)
 app.command("show")(show.show)
+app.command("watch")(watch.watch)
+app.command("serve")(serve.serve)
 app.command("compare")(compare.compare)
 app.command("retry", context_settings={"allow_extra_args": True})(retry.retry)
 

@@ -38,6 +38,7 @@ class SessionRuns:
         predictions: What is to be said of files of predictions.
         spent: What all runs of the session have spent so far.
         budget: US dollars that they may spend; 0 for no limit.
+        gpus: Load of the driver's GPUs while agents worked, see :func:`trajmake.live.gpus.summary`.
     """
 
     id: str
@@ -47,6 +48,7 @@ class SessionRuns:
     predictions: Sequence[str] = ()
     spent: Spent = field(default_factory=Spent)
     budget: float = 0.0
+    gpus: Sequence[Mapping[str, Any]] = ()
 
     @property
     def outcomes(self) -> list[Outcome]:

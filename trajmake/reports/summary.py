@@ -43,4 +43,5 @@ def summary(session: SessionRuns) -> dict[str, Any]:
         ],
         "predictions": list(session.predictions),
         "invalid_rows": list(session.invalid_rows),
+        "gpus": [dict(gpu) for gpu in session.gpus],
     }

@@ -42,6 +42,7 @@ def final_report(session: SessionRuns) -> str:
     models = "".join(map(model_summary, session.models))
     sections = [_notes(everything), _flags(everything), _listed("Predictions", session.predictions)]
     sections += [_faults(everything), _listed("Invalid rows", session.invalid_rows, " (no model worked on them)")]
+    sections.append(_listed("GPUs of the driver's host", list(map(gpu, session.gpus)), " (while agents worked)"))
     return "\n".join(head) + models + "".join(sections)
 
 
@@ -165,6 +166,14 @@ def _flags(outcomes: Sequence[Outcome]) -> str:
         for flag in outcome.get("flags", ())
     ]
     return _listed("Signs of contamination", lines, " (to be looked at; part of no verdict)")
+
+
+def gpu(load: Mapping[str, Any]) -> str:
+    """The load of a GPU while agents worked, as :func:`trajmake.live.gpus.summary` has it."""
+    line = f"{load['name']} ({load['host']}): mean {load['mean_percent']:.0f}%, peak {load['peak_percent']:.0f}%"
+    if load["peak_memory_mib"] is not None and load["total_mib"]:
+        line += f", memory up to {load['peak_memory_mib'] / 1024:.1f} of {load['total_mib'] / 1024:.1f} GiB"
+    return f"{line}; {load['samples']} samples"
 
 
 def _listed(title: str, lines: Sequence[str], remark: str = "") -> str:

@@ -1,7 +1,8 @@
 """What an output folder holds, found from its folders: sessions, their models, their runs.
 
-A run is known from its folder. What has not begun has none: it is known from the table that an earlier end of the
-session left; where there is no table, from the configuration, if it is the session's.
+A run is known from its folder. What has not begun has none: it is known from what the session's driver set out to do;
+where that is not told, from the table that an earlier end of the session left, else from the configuration, if it is
+the session's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajmake.errors import ConfigError, TrajmakeError
-from trajmake.sessions import cleaning, layout, quality, survey
+from trajmake.sessions import cleaning, drive, layout, quality, survey
 from trajmake.settings.models import CALIBRATING
 from trajmake.settings.sections import QualitySettings
 
@@ -65,6 +66,9 @@ class Outputs:
         folders = (self.folder / layout.TRAJECTORIES.format(session=session)).glob(f"*/{_BEGUN}*")
         begun = {(path.parent.name, path.name.removeprefix(_BEGUN)) for path in folders}
         table = self.folder / layout.RESULTS.format(session=session) / "results.csv"
+        planned = drive.read(self.folder, session)
+        if planned.started:
+            return sorted(begun | {(model, name) for model in planned.models for name in planned.instances})
         return sorted(begun | (_waiting(table, begun) if table.exists() else self._planned(session)))
 
     def states(self, session: str, models: Iterable[str]) -> list[dict[str, Any]]:

@@ -38,6 +38,9 @@ RETRY = "results/{session}/retry"  # names too many for a command line: a profil
 OUTAGE = "results/{session}/.engine-away"
 TOLD = "results/{session}/.told.json"  # notifications sent
 RENEWALS = "results/{session}/.renewals.json"
+DRIVE = "results/{session}/.drive.json"  # what the driver set out to do: trajmake.sessions.drive
+PROGRESS_REPORT = "results/{session}/progress_report.txt"
+GPUS = "results/{session}/gpus.json"
 
 NAME = r"[^/\s]+"  # what a wildcard may match
 

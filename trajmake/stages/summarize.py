@@ -9,6 +9,7 @@ from typing import Any
 
 from trajmake import agents, files, predictions, settings
 from trajmake.datasets import Dataset
+from trajmake.live import gpus
 from trajmake.llm.spending import Spending
 from trajmake.reports import summary as summaries
 from trajmake.reports import swebench, tables, texts
@@ -114,6 +115,7 @@ def session_of(options: Settings, states: Sequence[Mapping[str, Any]]) -> Sessio
         predictions=predictions.problems(options, dataset.ids, {state["instance_id"] for state in states}),
         spent=money.spent(),
         budget=money.limit,
+        gpus=gpus.summary(Path(options.output_dir) / layout.GPUS.format(session=options.session)),
     )
 
 
