@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env swebench demo test chaos lint format lock bench-dataset bench-images bench-report clean
+.PHONY: help env swebench demo test chaos lint format lock bench-dataset bench-images bench-report bench-watch clean
 
 BIN := $(CURDIR)/.venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
@@ -121,6 +121,10 @@ bench-images: $(ENV) ## measure S3 to runnable image against downloading the fil
 
 bench-report: $(ENV) ## measure the pages and the reports of 300 runs made of the demo's (after `make demo`)
 	$(RUN) $(BIN)/python bench/report.py .
+
+bench-watch: $(ENV) ## measure what `trajmake watch` costs, for 300 and for 4 x 2,300 runs
+	$(RUN) $(BIN)/python bench/watch.py
+	$(RUN) $(BIN)/python bench/watch.py --instances 2300 --models 4
 
 clean: ## remove the environments and the tools' caches; never outputs, which cost money
 	rm -rf .venv .venv-swebench .cache .mypy_cache .ruff_cache .pytest_cache trajmake.egg-info

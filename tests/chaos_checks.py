@@ -181,6 +181,8 @@ def _results(outputs: Path) -> dict[str, Any]:
         name = str(path.relative_to(outputs))
         if not path.is_file() or path.name.startswith(".") or "/faults/" in name or path.name.endswith(".log"):
             continue
+        if path.name == "progress_report.txt":  # its driver's: a killed one leaves it as it was
+            continue
         if path.suffix in (".json", ".jsonl"):
             results[name] = _timeless(_read(path))
         elif path.suffix == ".csv":

@@ -19,6 +19,7 @@ import pytest
 from browser import PHONE, launched, page_of, picture
 from made_sessions import Made
 
+from trajmake import files
 from trajmake.sessions import layout, locks
 
 ODD = "owner/repo pr:7"
@@ -46,6 +47,10 @@ def made(tmp_path) -> Iterator[Made]:
     made.run("s", "opus", names[42], judged=False)
     made.run("s", "opus", names[43], False, exit_status="no_prediction", patch="")
     made.drive("s", ["opus", "gpt-mini"], [layout.safe_name(name) for name in names], 5.0)
+    load = {"name": "0 NVIDIA A100-SXM4-80GB", "percent": 87.0, "memory_mib": 71234.0, "total_mib": 81920.0}
+    idle = {"name": "1 NVIDIA A100-SXM4-80GB", "percent": None, "memory_mib": None, "total_mib": None}
+    seen = {"at": time.time() + 3600, "now": [load, idle], "gpus": {}}
+    files.write_json(made.root / layout.GPUS.format(session="s"), seen)
     with contextlib.ExitStack() as going:
         going.enter_context(locks.claim(made.root / layout.LOCK.format(session="s")))
         for model, name in (("opus", names[50]), ("gpt-mini", names[44])):
@@ -98,6 +103,10 @@ def test_the_picture_is_live(made, browser):
         ended = int(page.inner_text("#f-ended").split()[0])
         row = page.locator("#t-running tr", has_text="owner__repo-050")
         assert "grep -rn 'def parse'" in row.inner_text()
+        assert page.locator("#t-gpus > div").all_inner_texts() == [
+            "0 NVIDIA A100-SXM4-80GB\n87%\n69.6 of 80.0 GiB",
+            "1 NVIDIA A100-SXM4-80GB\n?",
+        ]
         picture(page, "serve-picture", full_page=True)
 
         made.step("s", "opus", "owner__repo-050", 2, "python -m pytest <b>-x</b> \x1b[31m")
