@@ -22,7 +22,7 @@ def compact(picture: Picture) -> dict[str, Any]:
             if key in run:
                 run[key] = visible(run[key])[:2000]
     shown["instances"] = [[visible(name), layout.safe_name(name)] for name in picture.instances]
-    shown["models"] = [{"name": model.name, "counts": model.counts} for model in picture.models]
+    shown["models"] = [{"name": visible(model.name), "resolved": model.resolved} for model in picture.models]
     shown["cells"] = [[_CODES[cell.state] if cell else -1 for cell in model.cells] for model in picture.models]
     shown["states"] = [
         {"name": state, "sign": _DRAWN.get(state, sign), "meaning": MEANINGS[state], "ended": state in ENDED}

@@ -62,6 +62,8 @@ class _Keeper:
         """Write the report if it has changed; whether agents work."""
         # Nobody's run may fail for a report: a disk that is full, a folder that is gone.
         with contextlib.suppress(OSError, TrajmakeError):
+            if not self._report.parent.is_dir():
+                return False
             if driven:
                 os.utime(drive.heartbeat(self._root, self._session))
             picture = self._reader.picture(driven=driven)
@@ -84,5 +86,6 @@ class _Keeper:
         self._over.set()
         self._thread.join(timeout=status.HEARTBEAT_SECONDS)
         with contextlib.suppress(OSError, TrajmakeError):
-            drive.end(self._root, self._session)
+            if self._report.parent.is_dir():
+                drive.end(self._root, self._session)
         self._look(driven=False)

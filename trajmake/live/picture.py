@@ -80,20 +80,20 @@ class Cell:
     @classmethod
     def of(cls, outcome: Mapping[str, Any]) -> Cell:
         """That of an outcome, or of what stands for one that is not there yet."""
-        shown = str(outcome["status"])
-        if "unfinished" in outcome:
-            state = _OF_STATUS.get(shown, TESTING) if outcome["unfinished"].startswith("generate:") else TESTING
-            return cls(state, why=str(outcome["message"]) if state == STALE else "")
-        resolved = bool(outcome["resolved"])
+        shown = str(outcome.get("status"))
+        if unfinished := str(outcome.get("unfinished") or ""):
+            state = _OF_STATUS.get(shown, TESTING) if unfinished.startswith("generate:") else TESTING
+            return cls(state, why=str(outcome.get("message") or "") if state == STALE else "")
+        resolved = bool(outcome.get("resolved"))
         return cls(
             _OF_STATUS.get(shown) or (RESOLVED if resolved else UNRESOLVED),
-            float(outcome["ended"] or 0),
-            outcome["resolved"] is not None,
+            float(outcome.get("ended") or 0),
+            outcome.get("resolved") is not None,
             resolved,
-            outcome["seconds"],
-            outcome["steps"],
-            outcome["cost_usd"],
-            str(outcome["fault_reason"] or ""),
+            outcome.get("seconds"),
+            outcome.get("steps"),
+            outcome.get("cost_usd"),
+            str(outcome.get("fault_reason") or ""),
         )
 
 
@@ -127,6 +127,11 @@ class Model:
         """Runs by state, those that occur."""
         found = Counter(cell.state for cell in self.cells if cell)
         return {state: found[state] for state in SIGNS if found[state]}
+
+    @property
+    def resolved(self) -> int:
+        """How many are resolved, those out of time among them."""
+        return sum(cell.resolved for cell in self.cells if cell)
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,7 @@ class Picture:
     @property
     def resolved(self) -> int:
         """How many of these are resolved."""
-        return sum(cell.resolved for cell in self.cells)
+        return sum(model.resolved for model in self.models)
 
     @property
     def phase(self) -> str:
@@ -262,6 +267,7 @@ class Picture:
                 {
                     "model": model.name,
                     "counts": model.counts,
+                    "resolved": model.resolved,
                     "states": [cell.state if cell else None for cell in model.cells],
                 }
                 for model in self.models

@@ -210,7 +210,7 @@
     picture.models.forEach((model, row) => {
       const words = $("models").children[row].querySelector("p");
       const ended = picture.cells[row].filter((state) => state >= 0 && picture.states[state].ended).length;
-      const text = (model.counts.resolved || 0) + " resolved · " + ended + " of " + picture.cells[row].filter((state) => state >= 0).length + " ended";
+      const text = model.resolved + " resolved · " + ended + " of " + picture.cells[row].filter((state) => state >= 0).length + " ended";
       if (words.textContent !== text) words.textContent = text;
     });
   }
