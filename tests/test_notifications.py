@@ -117,6 +117,18 @@ def test_a_budget_is_told_once_and_a_raised_one_again(tmp_path, monkeypatch, inb
     assert len(inbox.messages) == 2
 
 
+def test_the_driver_minds_the_budget(project, inbox):
+    """While the session runs, not at its end."""
+    project.configure(limits={"session_usd": 1.0})
+    Spending(project.root / "outputs/results/demo/spending").add(0.85)
+    done = project.snakemake("-j", "2")
+    assert done.returncode == 0, done.stdout
+    assert inbox.titles() == [
+        "Trajmake: session demo has spent 85 % of its budget",
+        "Trajmake: session demo is complete",
+    ]
+
+
 @pytest.fixture
 def project(tmp_path: Path, inbox: Inbox) -> Project:
     data = tmp_path / "data"

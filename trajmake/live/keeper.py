@@ -1,4 +1,4 @@
-"""Keeps ``progress_report.txt`` up to date and samples the GPUs, inside the process that drives the session."""
+"""Keeps ``progress_report.txt`` up to date, samples the GPUs and minds the budget, inside the driver of a session."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from trajmake import files
+from trajmake import files, notifications
 from trajmake.errors import TrajmakeError
 from trajmake.live import gpus, words
 from trajmake.live.reader import Reader
@@ -38,6 +38,7 @@ def keep(options: Settings, instances: list[str]) -> None:
 
 class _Keeper:
     def __init__(self, options: Settings) -> None:
+        self._options = options
         self._root, self._session = Path(options.output_dir), options.session
         self._reader = Reader(Outputs(self._root, options), self._session)
         self._report = self._root / layout.PROGRESS_REPORT.format(session=self._session)
@@ -56,6 +57,8 @@ class _Keeper:
             began = time.thread_time()
             busy = self._look()
             gpu = gpu and self._sample(busy)
+            with contextlib.suppress(OSError, ValueError, TypeError):  # damaged: the jobs say so
+                notifications.budget(self._options)
             pause = max(_EVERY, _SHARE * (time.thread_time() - began))
 
     def _look(self, *, driven: bool = True) -> bool:
