@@ -17,7 +17,7 @@ from trajmake.pages import text
 
 MOST_LINES = 4_000
 """Lines of a patch that are shown; and of a file, so many as are left."""
-_COLOURED = 64_000  # characters of a file's hunk that are worth colours; lexers are slow with what is made to be
+_COLOURED = 100_000  # characters of a patch that is worth colours: lexers may be slow with what is made to be
 _LINE = 500  # characters of a line, likewise
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _KINDS = {"+": "add", "-": "del", " ": "same", "": "same", "\\": "meta"}
@@ -51,12 +51,12 @@ def files_of(patch: str) -> list[File]:
     left = MOST_LINES
     for part in re.split(r"(?m)^(?=diff --git )", patch):
         if part.strip():
-            found.append(_file(part, left))
+            found.append(_file(part, left, len(patch) <= _COLOURED))
             left -= len(found[-1].lines)
     return found
 
 
-def _file(part: str, most: int) -> File:
+def _file(part: str, most: int, coloured: bool) -> File:
     lines = part.removesuffix("\n").split("\n")
     start = next((number for number, line in enumerate(lines) if _HUNK.match(line)), len(lines))
     paths = diffs.touched_paths("\n".join(lines[:start]))
@@ -64,7 +64,7 @@ def _file(part: str, most: int) -> File:
     made.note = _note(lines[:start])
     if not paths or start == len(lines):
         made.lines = [Line("meta", text.marked(line[: text.LONGEST])) for line in lines[:start]]
-    lexer = _lexer(paths[-1]) if paths else None
+    lexer = _lexer(paths[-1]) if paths and coloured else None
     for hunk in _hunks(lines[start:]):
         made.added += sum(line.startswith("+") for line in hunk[1:])
         made.removed += sum(line.startswith("-") for line in hunk[1:])
@@ -127,7 +127,7 @@ def _lexer(path: str) -> Lexer | None:
 def _coloured(lines: list[str], lexer: Lexer | None) -> list[Markup]:
     """Lines of code as HTML, with classes for what a lexer finds; plain where it would be slow or says another text."""
     code = "\n".join(lines)
-    if lexer is None or len(code) > _COLOURED or "\r" in code or any(len(line) > _LINE for line in lines):
+    if lexer is None or "\r" in code or any(len(line) > _LINE for line in lines):
         return [_plain(line) for line in lines]
     made: list[list[tuple[str, str]]] = [[]]  # of each line, classes and words
     for kind, value in lexer.get_tokens(code):
