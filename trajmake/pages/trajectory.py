@@ -196,7 +196,8 @@ def _provenance(run: Run) -> Iterator[tuple[str, str]]:
         if metadata.get(name):
             yield name, str(metadata[name])
     tested = files.read_object(run.place(layout.EVALUATION) / "test_run.json")
-    yield from _flat("model", metadata.get("llm_config") or {})
+    asked = {key: value for key, value in (metadata.get("llm_config") or {}).items() if key != "api_key"}
+    yield from _flat("model", asked)
     yield from _flat("", metadata.get("details") or {})
     yield from _flat("tests", {key: value for key, value in tested.items() if key not in ("repeats", "fault")})
 
