@@ -12,6 +12,7 @@ from made_sessions import PATCH, Made
 
 from trajmake import files, pages
 from trajmake.agents.history import History
+from trajmake.agents.openhands.events import to_history
 from trajmake.pages import numbers, patch, text, timeline
 from trajmake.reports import steps as stepping
 from trajmake.reports.log_parts import LogParts
@@ -118,6 +119,14 @@ def test_a_steps_cost_is_that_of_its_answer():
     assert [step["cost_usd"] for step in steps] == [0.1, None, 0.2, None]
     assert [step["latency"] for step in steps] == [1.0, None, 2.0, None]
     assert timeline.seconds(steps[0]) == 2.5 and timeline.failed(steps[0])
+
+
+def test_openhands_events_name_the_answer_too():
+    """As the SDK writes them: two actions of one answer, each observed after both."""
+    common = {"kind": "ActionEvent", "tool_name": "terminal", "action": {"command": "ls"}}
+    acts = [common | {"id": f"e{n}", "llm_response_id": response} for n, response in enumerate("aab")]
+    events = to_history([(1.0, event) for event in acts], "/testbed").events
+    assert [step["cost_usd"] for step in stepping.of_history(events, answers("a", "b"))] == [0.1, None, 0.2]
 
 
 def test_older_histories_and_openhands_own_have_costs_too():
