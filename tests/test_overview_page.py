@@ -15,7 +15,8 @@ from trajmake.pages import session as page_of_session
 from trajmake.pages import vega, whole
 from trajmake.reports import reasons, session_facts
 from trajmake.reports.session import ModelRuns, SessionRuns
-from trajmake.sessions import layout, quality
+from trajmake.sessions import calibration, layout, quality
+from trajmake.sessions.calibration import Calibrated
 from trajmake.settings.sections import QualitySettings
 from trajmake.stages.pages import trajectory_pages
 from trajmake.stages.session_page import session_page
@@ -63,6 +64,10 @@ def index(tmp_path_factory) -> Path:
             made.fault("s", "second", name, "The provider answers 503.")
         else:
             made.run("s", "second", name, number == 7, seconds=seconds * 2, steps=3 + number, cost=cost / 2)
+    rows = [calibration.Calibration("owner__repo-0", Calibrated.VALID, "resolved", "unresolved", (), (), "", "d")]
+    broken = ("t::odd",), (), "Its tests pass without any fix.", "d"
+    rows.append(calibration.Calibration("owner__repo-6", Calibrated.BROKEN, "resolved", "unresolved", *broken))
+    (made.root / layout.CALIBRATION.format(session="s")).write_text(calibration.to_csv(rows))
     return build(made, {"first": "First model", "second": "Second model"})
 
 
@@ -103,6 +108,11 @@ def test_a_session_at_a_glance(browser, index):
         assert "provider_down in generate" in failures and "The provider answers 503. Wait." in failures
         assert "the agent had no time left" in failures and "the bug is still there" in failures
         assert "t::bug" in page.locator("#tests").inner_text()
+        calibrated = page.locator("#calibration").inner_text()
+        assert "1 valid 1 broken" in calibrated and "Its tests pass without any fix." in calibrated
+        page.select_option("#by-more", "doubtful")
+        assert set(shown(page)) == {"owner__repo-6 broken", *(f"owner__repo-{n}" for n in (1, 2, 3, 4, 5, 7))}
+        page.select_option("#by-more", "")
         picture(page, "overview", full_page=True)
     for scheme, size, name in (("dark", LAPTOP, "overview-dark"), ("light", PHONE, "overview-phone")):
         with page_of(browser, size=size, color_scheme=scheme) as page:
