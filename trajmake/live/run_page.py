@@ -6,20 +6,20 @@ import os
 from pathlib import Path
 
 from trajmake.pages import asset, trajectory
+from trajmake.reports.one_run import Run
 from trajmake.sessions import layout
-from trajmake.sessions.found import Outputs
 
 
-def render(outputs: Outputs, session: str, model: str, instance: str) -> str:
-    """The page as HTML; ``instance`` is a safe name."""
-    return trajectory.render(
-        outputs,
-        session,
-        model,
-        layout.original_name(instance),
-        scripts=[asset("follow.js")],
-        policy={"connect-src": "'self'"},
-    )
+def render(root: Path, session: str, model: str, instance: str) -> str:
+    """The page of a run that is there, as HTML.
+
+    Args:
+        root: The folder of all sessions.
+        session, model: Names.
+        instance: A safe name.
+    """
+    run = Run.at(root, session, model, instance)
+    return trajectory.of_run(run, scripts=[asset("follow.js")], policy={"connect-src": "'self'"})
 
 
 def version(root: Path, session: str, model: str, instance: str) -> tuple[int, ...]:

@@ -60,7 +60,7 @@ async def serve(reader: Reader, host: str, port: int, interval: float, announce:
         except OSError as error:
             said = error.strerror or str(error)
             raise ConfigError(f"Cannot listen at {host}:{port}: {said}.", "Choose another --port or --host.") from error
-        shown = f"[{host}]" if ":" in host else host
+        shown = socket.gethostname() if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
         announce(f"http://{shown}:{runner.addresses[0][1]}/{view.token}/")
         await poller
     finally:
@@ -170,8 +170,8 @@ class _View:
 
     async def _run(self, request: web.Request) -> web.StreamResponse:
         model, instance = self._names_of(request)
-        made = await asyncio.to_thread(run_page.render, self._reader.outputs, self._reader.session, model, instance)
-        return _html(made)
+        root, session = self._reader.outputs.folder, self._reader.session
+        return _html(await asyncio.to_thread(run_page.render, root, session, model, instance))
 
     async def _run_events(self, request: web.Request) -> web.StreamResponse:
         """A word whenever the files of a run have changed; the page then fetches itself anew."""
