@@ -186,6 +186,11 @@ def test_the_view_fits_the_terminal(count, models, width, height):
         assert sum(line.count("✓") for line in lines) >= third
 
 
+def test_no_agent_speaks_to_the_terminal_of_who_reads_the_report():
+    report = words.progress_report(drawn(3, running=1))
+    assert "step 3: make\\x1b[2Jtest\n" in report and "\x1b" not in report
+
+
 def test_a_small_session_is_drawn_cell_by_cell():
     lines = terminal.view(drawn(6, 2), 80, 24).plain.split("\n")
     assert "model-0  ✓✗·✓✗·" in lines and "model-1  ✓✗·✓✗·" in lines

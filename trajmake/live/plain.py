@@ -15,7 +15,7 @@ _SAID = (*ENDED, RUNNING, STALE)
 
 def page(picture: Picture) -> str:
     """The whole picture."""
-    return "".join(f"{visible(line)}\n" for line in words.progress_report(picture).splitlines() if line != RULE)
+    return "".join(f"{line}\n" for line in words.progress_report(picture).splitlines() if line != RULE)
 
 
 def changes(before: Picture | None, picture: Picture) -> Iterator[str]:

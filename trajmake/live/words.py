@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from trajmake.cli.screen import visible
 from trajmake.live.picture import COMPLETE, FAULT, FAULTS, GOING, MEANINGS, SIGNS, Gpu, Picture, Running
 from trajmake.reports.texts import RULE, spending
 
@@ -76,7 +77,7 @@ def clock(at: float) -> str:
 
 
 def progress_report(picture: Picture) -> str:
-    """``progress_report.txt``. Only its line `Updated` changes when nothing else does."""
+    """``progress_report.txt``, fit for any terminal. Only its line `Updated` changes when nothing else does."""
     counts = picture.counts
     spent = spending(picture.spent, picture.budget_usd) if picture.spent else "?"
     lines = [
@@ -102,7 +103,7 @@ def progress_report(picture: Picture) -> str:
         lines += [f"  {cells[start : start + 100]}" for start in range(0, len(cells), 100)] + [""]
     if picture.running:
         lines += ["-" * 72, f"Running: {len(picture.running)}", *map(_running, picture.running)]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{visible(line)}\n" for line in lines)
 
 
 def _running(run: Running) -> str:
