@@ -22,6 +22,8 @@ PARTS = [
     "config",
     "trajmake",
     "environment.yml",
+    "cluster",
+    "generic",
     "hybrid",
     "parallel",
     "sequential",

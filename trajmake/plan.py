@@ -31,20 +31,6 @@ from trajmake.settings import Settings
 from trajmake.settings.models import CALIBRATING
 
 
-def choose_engine(config: MutableMapping[str, Any]) -> str:
-    """Settle ``engine: auto`` for this run, in ``config``: jobs must not each choose anew.
-
-    Returns:
-        The engine taken and why, or why there is none.
-    """
-    try:
-        name, why = engines.choose(str(config.get("engine") or "auto"))
-    except EngineUnavailableError as error:
-        return f"none: {error.message}"
-    config["engine"] = name
-    return why
-
-
 class Plan:
     """The instances, images and digests of one session.
 
@@ -252,7 +238,7 @@ class Plan:
         """Before the first job: say what will run, and be the session's one driver until this process ends.
 
         Args:
-            engine: What :func:`choose_engine` said.
+            engine: What :func:`trajmake.engines.settle` said.
 
         Raises:
             ClaimedError: another living process drives this session.
@@ -264,7 +250,7 @@ class Plan:
             raise EngineUnavailableError(engine.removeprefix("none: "), engines.ADVICE)
         lock = Path(chosen.output_dir) / layout.LOCK.format(session=chosen.session)
         try:
-            locks.drive(lock)
+            locks.drive(lock, chosen.limits.silent_seconds)
         except OSError as error:
             raise ConfigError(
                 f"{lock} cannot be written: {error.strerror}.", "Make `output_dir` writable, or set another."

@@ -1,8 +1,8 @@
-"""Where commands run. ``select`` gives an engine by name, ``choose`` says which ``auto`` means."""
+"""Where commands run. ``select`` gives an engine by name, ``choose`` and ``settle`` say which ``auto`` means."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,27 @@ def choose(name: str = "auto") -> tuple[str, str]:
         f"No engine can run containers here. docker: {docker_reason}. namespace: {reason}.",
         ADVICE,
     )
+
+
+def settle(config: MutableMapping[str, Any], *, elsewhere: bool = False) -> str:
+    """Settle ``engine: auto`` for a run, in its configuration: jobs of one host must not each choose anew.
+
+    Args:
+        config: The configuration; its ``engine`` becomes the one taken.
+        elsewhere: Jobs run on other hosts than this one. Each chooses for itself; this one may have none.
+
+    Returns:
+        The engine taken and why, or ``none:`` and why there is none.
+    """
+    wanted = str(config.get("engine") or "auto")
+    if elsewhere:
+        return f"{wanted}, on the host of each job"
+    try:
+        name, why = choose(wanted)
+    except EngineUnavailableError as error:
+        return f"none: {error.message}"
+    config["engine"] = name
+    return why
 
 
 def configured(options: Settings) -> Engine:

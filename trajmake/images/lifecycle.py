@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,9 +51,14 @@ class Host:
         """This session's lease of an image."""
         return Lease(image_id, self.driver)
 
-    def claim(self, uri: str) -> contextlib.AbstractContextManager[None]:
-        """One process at a time brings an image into this folder."""
-        return locks.claim(self.folder / f".{layout.image_name(uri)}.lock", patience=_PATIENCE)
+    def claim(self, uri: str, *, here: bool = False) -> contextlib.AbstractContextManager[object]:
+        """One process at a time brings an image into this folder, or of this host to this host."""
+        lock = self.again(uri).with_suffix(".lock") if here else self.folder / f".{layout.image_name(uri)}.lock"
+        return locks.claim(lock, patience=_PATIENCE)
+
+    def again(self, uri: str) -> Path:
+        """The tarball of an image that this host lacks."""
+        return self.folder / f".{socket.gethostname()}-{layout.image_name(uri)}.tar"
 
 
 def fetch(host: Host, uri: str, tarball: Path) -> None:
@@ -80,7 +86,7 @@ def load(host: Host, tarball: Path, uri: str) -> dict[str, Any]:
     Raises:
         ImageMissingError, ImageBrokenError, DiskFullError: see :func:`fetch`.
     """
-    with _named(uri), host.claim(uri):
+    with _named(uri), host.claim(uri), host.claim(uri, here=True):
         if here := tarballs.arrived(tarball):
             sha256 = str(here["sha256"])
             image = _find(host, here["here"], uri)
@@ -114,7 +120,7 @@ def ensure(engine: Engine, uri: str, options: Settings) -> Image:
     expected = str(known.get("id", ""))
     if expected and (found := _find(host, expected, uri)):
         return found
-    with _named(uri), host.claim(uri):
+    with _named(uri), host.claim(uri, here=True):
         if tarball.exists() and not tarballs.arrived(tarball):
             return _load(host, tarball, uri, expected)
         return _again(host, uri, expected)[0]
@@ -153,7 +159,7 @@ def _held(host: Host, image_id: str, uri: str) -> Image | None:
 
 def _again(host: Host, uri: str, expected: str) -> tuple[Image, str]:
     """From the source once more, leaving no tarball."""
-    tarball = host.folder / f".{layout.image_name(uri)}.tar"
+    tarball = host.again(uri)
     try:
         brought = _bring(host, uri, tarball, expected)
         return brought or (_load(host, tarball, uri, expected), tarballs.sha256(tarball))
@@ -212,7 +218,7 @@ def _stream(
         lease.take()
     logger.info("image %s: %s loaded into %s as it came in", uri, image.id, host.engine.name)
     if host.options.images.keep:
-        download.keep(tarball.with_name(tarball.name.lstrip(".")))
+        download.keep(host.folder / f"{layout.image_name(uri)}.tar")
     else:
         download.discard()
     return image, download.sha256

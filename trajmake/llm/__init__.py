@@ -54,6 +54,7 @@ def open_door(
     run_limits: AgentLimits | None = None,
     spending: Spending | None = None,
     exit_codes: ExitCodes | None = None,
+    before_request: Callable[[], None] | None = None,
 ) -> Gateway:
     """The gateway to a configured model for one run.
 
@@ -61,7 +62,7 @@ def open_door(
         model: The model's settings.
         instance_id: Chooses the file of a scripted model.
         journal: Folder of the completions, see :class:`Gateway`.
-        run_limits, spending, exit_codes: See :class:`Gateway`.
+        run_limits, spending, exit_codes, before_request: See :class:`Gateway`.
 
     Raises:
         ConfigError: unknown provider, or no scripted replies for this instance.
@@ -79,4 +80,5 @@ def open_door(
         spending=spending,
         pace=Pace(counted_by, requests=model.requests_per_minute, tokens=model.tokens_per_minute),
         exit_codes=exit_codes,
+        before_request=before_request,
     )

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,7 @@ class Gateway:
         spending: What the session has spent and may spend.
         pace: The model's rate limits.
         exit_codes: How the agent words exit codes to the model.
+        before_request: Raises where this process may buy nothing any more.
 
     Attributes:
         completions: The answers so far, replayed ones too.
@@ -66,6 +67,7 @@ class Gateway:
         spending: Spending | None = None,
         pace: Pace | None = None,
         exit_codes: ExitCodes | None = None,
+        before_request: Callable[[], None] | None = None,
     ) -> None:
         self.completions: list[Completion] = []
         self.clock = Clock()
@@ -77,6 +79,7 @@ class Gateway:
         self._limits = run_limits
         self._spending = spending
         self._pace = pace or Pace(model_name)
+        self._before_request = before_request or (lambda: None)
         self._journal = Journal(folder)
         recorded = self._journal.load()
         self._replay = Replay(recorded, exit_codes)
@@ -188,6 +191,7 @@ class Gateway:
     def _ask(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> tuple[Completion, int]:
         start, expected = time.monotonic(), len(json.dumps([messages, tools])) // 4
         for attempt in range(1, self._retry.attempts + 1):
+            self._before_request()
             if self._spending:
                 self._spending.check()
             start += self._pace.wait(expected)

@@ -1,11 +1,13 @@
 """Locks that die with their process.
 
 ``flock`` is released by the kernel when its holder ends, however it ends, so
-no lock is ever stale on one host. The file names its holder for the message.
+no lock is ever stale on one host. Across hosts :mod:`trajmake.sessions.turns`
+decide. The file names its holder for the message.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import os
@@ -16,13 +18,19 @@ from pathlib import Path
 from typing import IO
 
 from trajmake.errors import ClaimedError
+from trajmake.sessions import turns
+from trajmake.sessions.turns import SILENT_SECONDS, Turn
 
 _PROBE_SECONDS = 0.3  # longer than `held` needs, which must not pass for a driver
 _held: list[IO[str]] = []  # keeps a driver's lock open until its process ends
 
 
-def drive(path: Path | str) -> None:
+def drive(path: Path | str, silent: float = SILENT_SECONDS) -> None:
     """Become the one driver of a session, until this process ends.
+
+    Args:
+        path: The lock file.
+        silent: See :func:`trajmake.sessions.turns.take`.
 
     Raises:
         ClaimedError: another living process drives it.
@@ -31,19 +39,24 @@ def drive(path: Path | str) -> None:
     deadline = time.monotonic() + _PROBE_SECONDS
     while not (taken := _try(stream)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    if not taken:
+    turn = turns.take(Path(path), silent) if taken else None
+    if not turn:
         holder = _holder(stream)
         stream.close()
         raise ClaimedError(
             f"This session is driven already, by {holder} (lock {path}).",
-            "Wait for it, or stop it (kill -TERM lets its running jobs finish). Another `session` may run beside it.",
+            "Wait for it, or stop it (kill -TERM lets its running jobs finish). Another `session` may run beside it. "
+            f"On another host that died it counts as living for {silent:.0f} s.",
         )
     _sign(stream)
     _held.append(stream)
+    renewal = contextlib.ExitStack()
+    renewal.enter_context(turn.renewed(silent))
+    atexit.register(renewal.close)
 
 
 def held(path: Path | str) -> bool:
-    """Whether a living process holds this lock."""
+    """Whether a living process holds this lock, on this host or another."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -54,7 +67,7 @@ def held(path: Path | str) -> bool:
         return True
     finally:
         os.close(handle)
-    return False
+    return turns.living(Path(path))
 
 
 def drives(path: Path | str) -> bool:
@@ -76,26 +89,29 @@ def made_here(path: Path | str) -> bool:
 
 
 @contextlib.contextmanager
-def claim(path: Path | str, *, patience: float = 0.0) -> Iterator[None]:
-    """Hold a claim while the block runs.
+def claim(path: Path | str, *, patience: float = 0.0, silent: float = SILENT_SECONDS) -> Iterator[Turn]:
+    """Hold a claim while the block runs; gives the turn, which a host that was silent for too long has lost.
 
     Args:
         path: The lock file.
         patience: Seconds to wait for a living holder.
+        silent: See :func:`trajmake.sessions.turns.take`.
 
     Raises:
         ClaimedError: it is still held then.
     """
     deadline = time.monotonic() + patience
     with _open(Path(path)) as stream:
-        while not _try(stream):
+        turn = None
+        while not _try(stream) or not (turn := turns.take(Path(path), silent)):
             if time.monotonic() >= deadline:
                 raise ClaimedError(
                     f"{path} is held by {_holder(stream)}.", "Wait for that process or stop it, then run again."
                 )
             time.sleep(min(0.5, max(0.01, deadline - time.monotonic())))
         _sign(stream)
-        yield
+        with turn.renewed(silent):
+            yield turn
 
 
 def _open(path: Path) -> IO[str]:

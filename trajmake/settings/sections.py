@@ -22,6 +22,12 @@ class Limits(Section):
     )
     command_seconds: int = Field(60, gt=0, description="Wall time of one command of the agent.")
     test_seconds: int = Field(1800, gt=0, description="Wall time of one test run.")
+    silent_seconds: int = Field(
+        300,
+        ge=20,
+        description="After so long without a sign of life a process on another host counts as dead; another takes its "
+        "work over.",
+    )
     session_usd: float = Field(
         0,
         ge=0,

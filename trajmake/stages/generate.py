@@ -23,6 +23,7 @@ from trajmake.sessions import faults, layout, locks, renewals, status
 from trajmake.sessions.faults import Fault
 from trajmake.sessions.kept import Kept
 from trajmake.sessions.status import StatusLine
+from trajmake.sessions.turns import Turn
 from trajmake.settings import ModelSettings, Settings
 from trajmake.stages.boundary import Stage
 from trajmake.stages.container import start
@@ -51,6 +52,7 @@ class Job:
         instance_id: Safe name.
         trajectory, metadata: Outputs.
         started: Unix time.
+        turn: The claim, once it was ours.
         door: The gateway, once it is open; it knows what was spent.
         made_for: What the trajectory depends on, once it is known.
     """
@@ -61,6 +63,7 @@ class Job:
     trajectory: Path
     metadata: Path
     started: float = 0.0
+    turn: Turn | None = None
     door: llm.Gateway | None = None
     made_for: dict[str, str] = field(default_factory=dict)
 
@@ -74,18 +77,32 @@ class Job:
 
         Snakemake removes the outputs before it starts a job. Where they are
         there all the same once the claim is ours, an orphan of a killed run has
-        finished this very job meanwhile, and what it bought is taken.
+        finished this very job meanwhile, and what it bought is taken. Likewise
+        where we are the orphan: another host took us for dead, and works on it.
         """
         self.started = time.time()
-        with locks.claim(self._place(layout.CLAIM), patience=self.options.limits.instance_seconds):
-            if self.trajectory.exists() and self.metadata.exists():
-                logger.info("taken over from a run that was still going on")
-                return
-            self._status(StatusLine(Status.IN_PROGRESS, int(self.started)))
-            with status.heartbeat(self._place(layout.STATUS)):
-                dataset = Dataset.of(self.options)
-                instance = dataset.instance(layout.original_name(self.instance_id))
-                self._act(instance, dataset.image_uri(instance.instance_id))
+        while True:
+            limits = self.options.limits
+            with locks.claim(
+                self._place(layout.CLAIM), patience=limits.instance_seconds, silent=limits.silent_seconds
+            ) as self.turn:
+                if self.trajectory.exists() and self.metadata.exists():
+                    logger.info("taken over from a run that was still going on")
+                    return
+                try:
+                    self._claimed()
+                    return
+                except Exception:  # whatever came of it, what is written now is the other's
+                    if not self.turn.lost:
+                        raise
+                    logger.exception("this host was taken for dead, and another works on the run")
+
+    def _claimed(self) -> None:
+        self._status(StatusLine(Status.IN_PROGRESS, int(self.started)))
+        with status.heartbeat(self._place(layout.STATUS)):
+            dataset = Dataset.of(self.options)
+            instance = dataset.instance(layout.original_name(self.instance_id))
+            self._act(instance, dataset.image_uri(instance.instance_id))
 
     def give_up(self, fault: Fault) -> None:
         """Write the fault record in the place of the outputs."""
@@ -160,6 +177,7 @@ class Job:
             run_limits=self._limits(),
             spending=llm.Spending.of(options),
             exit_codes=agents.exit_codes(self.entry.agent),
+            before_request=self.turn.check if self.turn else None,
         )
 
     def _last_fault(self) -> str:
@@ -193,6 +211,8 @@ class Job:
                 **where,
             },
         )
+        if self.turn:
+            self.turn.check()
         if done.native is not None:
             files.write_json(self.trajectory.parent / f"{self.instance_id}.traj.json", done.native)
         if door:

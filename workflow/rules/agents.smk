@@ -4,6 +4,10 @@
 # out: bundles/{bundle}.json; the bundle itself lies in `openhands.bundles`
 
 
+localrules:
+    build_bundle,  # nodes may reach no package index
+
+
 rule build_bundle:
     """Put an interpreter and the agent's packages into a folder that runs in any container."""
     output:

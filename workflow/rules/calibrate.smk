@@ -5,6 +5,10 @@
 # out: results/{session}/calibration.csv, which `only_valid: true` reads
 
 
+localrules:
+    calibration,
+
+
 rule calibration:
     """Say of each instance whether it is valid, broken or flaky."""
     input:

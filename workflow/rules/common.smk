@@ -2,14 +2,16 @@
 #
 # Constants: SESSION, MODELS, INSTANCES (safe names), IMAGE_URIS (image -> URI),
 # and the places of docs/formats.md with output_dir in front.
-from trajmake import plan
+from trajmake import engines, plan
 from trajmake.errors import reported
 from trajmake.sessions import layout
 
 with reported():
     SETTINGS = plan.settings(config, workflow)
     PLAN = plan.Plan(SETTINGS, workflow)
-    ENGINE = plan.choose_engine(config)
+    ENGINE = engines.settle(
+        config, elsewhere=workflow.is_main_process and workflow.non_local_exec
+    )
 
 SESSION = SETTINGS.session
 MODELS = SETTINGS.models

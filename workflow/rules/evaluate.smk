@@ -27,6 +27,7 @@ rule run_tests:
     conda:
         "../../environment.yml"
     resources:
+        **SIZES["run_tests"],
         container=1,
     params:
         row=row_digest,

@@ -33,6 +33,7 @@ rule generate:
     conda:
         "../../environment.yml"
     resources:
+        **SIZES["generate"],
         container=1,
     params:
         row=row_digest,

@@ -5,6 +5,10 @@
 #      results/{session}/released/{model}/{image}.json
 
 
+localrules:
+    release_image,
+
+
 rule fetch_image:
     """Bring an image's tarball here, whole or not at all."""
     output:
@@ -16,6 +20,8 @@ rule fetch_image:
     priority: 1  # before the pages, which nothing waits for
     conda:
         "../../environment.yml"
+    resources:
+        **SIZES["fetch_image"],
     params:
         uri=image_uri,
         faults=faults_of("fetch_image"),
@@ -41,6 +47,8 @@ rule load_image:
     priority: 10
     conda:
         "../../environment.yml"
+    resources:
+        **SIZES["load_image"],
     params:
         uri=image_uri,
         faults=faults_of("load_image"),

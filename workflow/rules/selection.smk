@@ -1,6 +1,9 @@
 # Which instances are run, which are calibrated, what agents bring along: input functions beside common.smk's.
-from trajmake import agents
+# Constants: SIZES, what a job of a rule needs of its node.
+from trajmake import agents, resources
 from trajmake import retry as retrying
+
+SIZES = resources.of(SETTINGS)
 
 
 def only_calibrated(wildcards):

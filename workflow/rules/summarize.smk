@@ -20,6 +20,11 @@ onerror:
         notifications.failed(SETTINGS, workflow)
 
 
+localrules:
+    summarize,
+    summarize_model,
+
+
 rule summarize_model:
     """One model's numbers, its SWE-bench predictions and run report."""
     input:

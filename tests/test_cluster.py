@@ -1,0 +1,191 @@
+"""Sessions on a cluster: a real Slurm with three nodes, see ``tests/slurm.py``."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import chaos
+import pytest
+import slurm
+import small_instances
+import yaml
+from chaos_checks import same_results
+from openai_server import OpenAIServer
+from project import ROOT, Project
+from slurm import NODES, Slurm
+from test_images_workflow import engine_or_skip
+
+from trajmake.llm.spending import Spending
+
+SUBMITTED = {"fetch_image", "load_image", "generate", "run_tests"}
+SLURM = ["--profile", "cluster", "--seconds-between-status-checks", "1"]
+SLURM += ["--slurm-init-seconds-before-status-checks", "1"]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[Slurm]:
+    """Three idle nodes."""
+    if reason := slurm.lacking():
+        pytest.skip(reason)
+    engine_or_skip("namespace", tmp_path_factory.mktemp("probe"))
+    with Slurm() as cluster:
+        yield cluster
+
+
+@contextlib.contextmanager
+def driven(cluster: Slurm, project: Project, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Snakemake on the login host while the block runs, its output in ``run.log``."""
+    with (project.root / "run.log").open("ab") as log:
+        process = subprocess.Popen(
+            cluster.on("login", *project.command(*arguments), cwd=project.root),
+            env=project.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def run(cluster: Slurm, project: Project, *arguments: str) -> str:
+    """Run snakemake on the login host, to a good end; gives what it said."""
+    with driven(cluster, project, *arguments) as process:
+        code = process.wait(timeout=900)
+    said = (project.root / "run.log").read_text()
+    assert code == 0, said + cluster.account()
+    return said
+
+
+def until(true: Callable[[], Any], seconds: float = 120) -> Any:
+    """What ``true`` says, once it says something."""
+    deadline = time.monotonic() + seconds
+    while not (said := true()):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    return said
+
+
+def hosts(project: Project) -> Counter[str]:
+    """On which hosts trajectories were made."""
+    made = project.root.glob("outputs/trajectories/*/*/*/metadata.json")
+    return Counter(json.loads(path.read_text())["details"]["host"]["name"] for path in made)
+
+
+def verdicts(project: Project) -> dict[str, Any]:
+    """What a session came to, without what tells one run of a test from another."""
+    outputs = project.root / "outputs"
+    found = {
+        str(p.relative_to(outputs)): json.loads(p.read_text()) for p in outputs.glob("**/eval_outputs/report.json")
+    }
+    with (outputs / "results/demo/results.csv").open(newline="") as stream:
+        found["results"] = [{**row, "Duration_Seconds": ""} for row in csv.DictReader(stream)]
+    return found | {p.name: json.loads(p.read_text()) for p in outputs.glob("results/demo/*.preds.json")}
+
+
+def left_over(cluster: Slurm) -> list[str]:
+    """Containers on the hosts: their processes, their folders."""
+    found = []
+    for name in NODES:
+        told = subprocess.run(
+            cluster.on(name, "sh", "-c", "ps -eo args | grep -E '^(unshare|/bin/sh -c)'; ls -A /tmp/trajmake-*"),
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+        found += [f"{name}: {line}" for line in told.splitlines() if "unshare" in line or re.match(r"\w{8}-", line)]
+    return found
+
+
+def test_only_dear_rules_become_jobs_of_the_cluster() -> None:
+    """An interpreter, a submission and a look at the queue cost seconds: none of it for milliseconds of work."""
+    text = "".join(path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")])
+    blocks = re.findall(r"^localrules:\n((?: +\w+,.*\n)+)", text, re.MULTILINE)
+    local = {name for block in blocks for name in re.findall(r"^ +(\w+),", block, re.MULTILINE)}
+    assert set(re.findall(r"^rule (\w+):", text, re.MULTILINE)) - local == SUBMITTED
+
+
+def test_the_demo_comes_out_as_on_one_host(cluster, finished, demo_data) -> None:
+    """The promise of a profile: another place, the same results; and nothing runs twice."""
+    store = cluster.local / "store"
+    project = Project.make(cluster.shared / "demo", demo_data, store, engine="namespace")
+    project.environ["PYTHONDONTWRITEBYTECODE"] = ""
+    began = time.monotonic()
+    run(cluster, project, "-j", "6", *SLURM)
+    print(f"{time.monotonic() - began:.0f} s, trajectories by host: {hosts(project)}")
+    assert verdicts(project) == verdicts(finished)
+    rules = Counter(comment.split("_wildcards")[0] for *_, comment in cluster.jobs())
+    count = len(project.ids)
+    expected = {"image_fetch_image_load_image": count, "generate": 2 * count, "run_tests": 2 * count}
+    assert rules == {f"rule_{name}": number for name, number in expected.items()}
+    assert set(hosts(project)) == set(NODES)
+    assert "Nothing to be done" in run(cluster, project, "-n", *SLURM)
+    assert left_over(cluster) == []
+
+
+@pytest.fixture
+def small(cluster, tmp_path) -> Iterator[tuple[Project, OpenAIServer]]:
+    """A project on the cluster with small instances and a counting server, and its undisturbed results beside it."""
+    folder = cluster.shared / "small"
+    (folder / "data/images").mkdir(parents=True)
+    (folder / "replies").mkdir()
+    made = small_instances.make(folder / "made", 2)
+    rows = [row | {"instance_id": f"{row['instance_id']}-{n}"} for row in made for n in range(2)]
+    for number, row in enumerate(rows):
+        row["problem_statement"] += f" ({row['instance_id']})"  # the request must tell which instance it is about
+        (folder / "replies" / f"{row['instance_id']}.yaml").write_text(yaml.safe_dump(chaos.script(number, 4)))
+    small_instances.write(rows, folder / "data/instances.jsonl")
+    with OpenAIServer(chaos.Provider(folder / "replies")) as server:
+        for name in ("peace", "fire"):
+            project = chaos.make(folder, name, folder / "data", server.url, "namespace")
+            project.environ.pop("TMPDIR")
+        project.configure(images={"store": str(cluster.local / "store")}, limits={"silent_seconds": 20})
+        yield project, server
+
+
+def test_a_silent_daemon_a_dead_node_and_a_killed_driver_repeat_nothing(cluster, small) -> None:
+    """Slurm takes a node's jobs for dead that live, Snakemake forgets those of a killed driver: both come twice."""
+    project, server = small
+    peace = Project(project.root.with_name("peace"), dict(project.environ))
+    done = peace.snakemake("-j", "4", "--profile", "parallel")
+    assert done.returncode == 0, done.stdout
+    asked = len(server.requests)
+
+    def at_work() -> dict[str, str]:
+        jobs = [job for job in cluster.jobs() if job[1] == "RUNNING" and "generate" in job[3]]
+        begun = {
+            path.name.partition("_")[2]
+            for path in project.root.glob("outputs/trajectories/*/*/*/llm_completions/*/0001.json")
+        }
+        return {node: comment for _, _, node, comment in jobs} if begun else {}
+
+    try:
+        with driven(cluster, project, "-j", "6", *SLURM):
+            silenced, dead = until(lambda: len(at_work()) > 1 and list(at_work()))[:2]
+            cluster.kill_daemon(silenced)
+            cluster.kill_node(dead)
+            until(lambda: "NODE_FAIL" in {state for _, state, *_ in cluster.jobs()})
+            time.sleep(5)
+        run(cluster, project, "-j", "6", *SLURM)
+    finally:
+        print((project.root / "run.log").read_text())
+        print(*cluster.jobs(), sep="\n")
+    assert same_results(peace, project) == []
+    assert left_over(cluster) == []
+    assert len(server.requests) == 2 * asked
+    bought = Spending(project.root / "outputs/results/chaos/spending").spent()
+    assert bought.completions == Spending(peace.root / "outputs/results/chaos/spending").spent().completions
