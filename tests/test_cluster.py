@@ -28,8 +28,8 @@ from test_images_workflow import engine_or_skip
 from trajmake.llm.spending import Spending
 
 SUBMITTED = {"fetch_image", "load_image", "generate", "run_tests"}
-SLURM = ["--profile", "cluster", "--seconds-between-status-checks", "1"]
-SLURM += ["--slurm-init-seconds-before-status-checks", "1"]
+OFTEN = ["--seconds-between-status-checks", "1"]
+SLURM = ["--profile", "cluster", *OFTEN, "--slurm-init-seconds-before-status-checks", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +71,8 @@ def run(cluster: Slurm, project: Project, *arguments: str) -> str:
     return said
 
 
-def until(true: Callable[[], Any], seconds: float = 120) -> Any:
-    """What ``true`` says, once it says something."""
+def until(true: Callable[[], Any], seconds: float = 300) -> Any:
+    """What ``true`` says, once it says something; the executor looks at the queue ever more seldom, up to 3 minutes."""
     deadline = time.monotonic() + seconds
     while not (said := true()):
         assert time.monotonic() < deadline
@@ -189,3 +189,16 @@ def test_a_silent_daemon_a_dead_node_and_a_killed_driver_repeat_nothing(cluster,
     assert len(server.requests) == 2 * asked
     bought = Spending(project.root / "outputs/results/chaos/spending").spent()
     assert bought.completions == Spending(peace.root / "outputs/results/chaos/spending").spent().completions
+
+
+def test_another_executor_does_as_well(cluster, small) -> None:
+    """Nothing is bound to Slurm's plug-in: a scheduler is three commands."""
+    project, server = small
+    peace = Project(project.root.with_name("peace"), dict(project.environ))
+    done = peace.snakemake("-j", "4", "--profile", "parallel")
+    assert done.returncode == 0, done.stdout
+    asked = len(server.requests)
+    run(cluster, project, "-j", "6", "--profile", "generic", *OFTEN)
+    assert same_results(peace, project) == []
+    assert len(server.requests) == 2 * asked
+    assert left_over(cluster) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,10 @@ from pathlib import Path
 import images
 import own_daemon
 import pytest
+import yaml
 from docker.errors import APIError
+from model_sessions import Sessions
+from openai_server import OpenAIServer, answer_as
 from own_daemon import OwnDaemon
 from requests import Response
 from typer.testing import CliRunner
@@ -24,6 +28,7 @@ from trajmake.engines import cgroup, scratch, select
 from trajmake.engines.base import ContainerLimits
 from trajmake.engines.owner import OWNER, over, owner
 from trajmake.images import leases
+from trajmake.llm.scripted import ScriptedProvider
 from trajmake.sessions import locks, temporary
 
 ROOT = Path(__file__).parent.parent
@@ -205,3 +210,34 @@ def test_a_container_that_ends_while_it_is_removed_is_removed_all_the_same(tmp_p
         monkeypatch.setattr(api, "remove_container", refuse_once)
         container.stop()
         assert refused and not daemon.ask("ps", "-a", "-q")
+
+
+def test_a_cancelled_job_takes_its_container_along(tmp_path: Path, store: Path) -> None:
+    """Schedulers cancel by SIGTERM, and a daemon's containers are none of the job's processes."""
+    if reason := own_daemon.lacking():
+        pytest.skip(reason)
+    script = tmp_path / "script.yaml"
+    script.write_text(yaml.safe_dump([{"thought": "Wait.", "commands": ["sleep 300"]}]))
+    with OwnDaemon() as daemon, OpenAIServer(answer_as(ScriptedProvider(script, model="loopback-1"))) as server:
+        sessions = Sessions.make(tmp_path, store, server.url)
+        sessions.configure(engine="docker", limits={"command_seconds": 600})
+        sessions.project.environ["DOCKER_HOST"] = daemon.url
+        driver = subprocess.Popen(
+            sessions.project.command(*sessions.command("cancelled")),
+            cwd=sessions.project.root,
+            env=sessions.project.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        deadline = time.monotonic() + 120
+        while not (sessions.journal("cancelled") / "0001.json").exists():
+            assert driver.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(1)
+        assert daemon.ask("ps", "-q")
+        os.kill(int((sessions.folder("cancelled") / ".claim").read_text().split()[1]), signal.SIGTERM)
+        said = driver.communicate(timeout=60)[0]
+        assert driver.returncode != 0, said
+        assert daemon.ask("ps", "-a", "-q") == ""
+        assert not list(sessions.folder("cancelled").glob("faults/*"))

@@ -16,13 +16,13 @@ _IMAGE = {"mem_mb": _OWN_MB, "runtime": 240}
 
 
 def of(settings: Settings) -> dict[str, dict[str, int]]:
-    """Resources by rule: ``mem_mb``, ``disk_mb`` in MiB (0: unknown), ``cpus_per_task``, ``runtime`` in minutes."""
+    """Resources by rule: ``mem_mb``, ``disk_mb`` (where there is a limit), ``cpus_per_task``, ``runtime`` (minutes)."""
     container, limits = settings.container, settings.limits
-    size = {
-        "mem_mb": container.memory_mb + _OWN_MB if container.memory_mb else 0,
-        "disk_mb": container.disk_mb,
-        "cpus_per_task": max(1, math.ceil(container.cpus)),
-    }
+    size = {"cpus_per_task": max(1, math.ceil(container.cpus))}
+    if container.memory_mb:
+        size["mem_mb"] = container.memory_mb + _OWN_MB
+    if container.disk_mb:
+        size["disk_mb"] = container.disk_mb
     # Waits for a provider and for rate limits are not the agent's time, so its job may last much longer.
     generate = 2 * limits.instance_seconds
     # Besides the repeats: the control run, a killed run once more, and once without the patch.

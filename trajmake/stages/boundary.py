@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -67,7 +68,7 @@ class Stage:
 
         ``put_back`` is asked first whether an earlier result can take its place again; such a fault is not counted.
         """
-        with log_to(self.log, debug=self.debug, keys=self.keys):
+        with log_to(self.log, debug=self.debug, keys=self.keys), _unwound():
             try:
                 persistently(work, self.outage)
                 return
@@ -84,6 +85,27 @@ class Stage:
                 return
             faults.record(self.faults, fault)
             on_fault(fault)
+
+
+@contextlib.contextmanager
+def _unwound() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers cancel, end the job by way of its ``with`` blocks: its container goes with it.
+
+    It is no fault: whoever cancels wants no record, and the next run goes on.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # the way out must not be left as well
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
