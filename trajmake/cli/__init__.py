@@ -8,7 +8,21 @@ from typing import Annotated, Optional
 import typer
 
 from trajmake import __version__
-from trajmake.cli import analyze, clean, compare, dataset, export, grade, images, retry, serve, sessions, show, watch
+from trajmake.cli import (
+    analyze,
+    check_host,
+    clean,
+    compare,
+    dataset,
+    export,
+    grade,
+    images,
+    retry,
+    serve,
+    sessions,
+    show,
+    watch,
+)
 from trajmake.errors import reported
 
 app = typer.Typer(help="Make for agent trajectories.", no_args_is_help=True, add_completion=False)
@@ -21,6 +35,7 @@ app.add_typer(images.app, name="images")
 app.command("create-subset")(dataset.create_subset)
 app.command("grade")(grade.grade)
 app.command("export")(export.export)
+app.command("check-host")(check_host.check_host)
 app.command("clean")(clean.clean)
 app.command("list-sessions")(sessions.list_sessions)
 app.command("analyze")(analyze.analyze)
