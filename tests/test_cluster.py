@@ -12,6 +12,8 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import chaos
@@ -25,6 +27,7 @@ from project import ROOT, Project
 from slurm import NODES, Slurm
 from test_images_workflow import engine_or_skip
 
+from trajmake import resources, settings
 from trajmake.llm.spending import Spending
 
 SUBMITTED = {"fetch_image", "load_image", "generate", "run_tests"}
@@ -119,6 +122,18 @@ def test_only_dear_rules_become_jobs_of_the_cluster() -> None:
     assert set(re.findall(r"^rule (\w+):", text, re.MULTILINE)) - local == SUBMITTED
 
 
+def test_jobs_are_sized_by_the_limits_of_the_configuration(project) -> None:
+    """A scheduler kills what takes more than was asked for; what is unlimited is the site's to say."""
+    limits = {"instance_seconds": 600, "test_seconds": 300}
+    project.configure(container={"memory_mb": 4096, "cpus": 1.5, "disk_mb": 0}, limits=limits)
+    config = project.root / "config/config.yaml"
+    size = {"mem_mb": 6144, "cpus_per_task": 2}
+    sizes = resources.of(settings.from_file(config))
+    assert sizes["generate"] == size | {"runtime": 80} and sizes["run_tests"] == size | {"runtime": 80}
+    project.configure(container={"memory_mb": 0})
+    assert set(resources.of(settings.from_file(config))["generate"]) == {"cpus_per_task", "disk_mb", "runtime"}
+
+
 def test_the_demo_comes_out_as_on_one_host(cluster, finished, demo_data) -> None:
     """The promise of a profile: another place, the same results; and nothing runs twice."""
     store = cluster.local / "store"
@@ -137,9 +152,42 @@ def test_the_demo_comes_out_as_on_one_host(cluster, finished, demo_data) -> None
     assert left_over(cluster) == []
 
 
-@pytest.fixture
-def small(cluster, tmp_path) -> Iterator[tuple[Project, OpenAIServer]]:
-    """A project on the cluster with small instances and a counting server, and its undisturbed results beside it."""
+@dataclass
+class Small:
+    """Sessions of four small instances and two models, one of them behind a server that counts.
+
+    Attributes:
+        folder: Shared by the hosts.
+        server: The model's.
+        peace: A session that ran undisturbed on one host.
+        asked: How many requests that took.
+    """
+
+    folder: Path
+    server: OpenAIServer
+    peace: Project
+    asked: int
+
+    def project(self, cluster: Slurm, name: str) -> Project:
+        """The same session, on the cluster, yet to be run."""
+        project = chaos.make(self.folder, name, self.folder / "data", self.server.url, "namespace")
+        project.environ.pop("TMPDIR")
+        project.configure(images={"store": str(cluster.local / "store")}, limits={"silent_seconds": 20})
+        self.server.requests.clear()
+        return project
+
+    def check(self, cluster: Slurm, project: Project) -> None:
+        """The same results, nothing bought twice, nothing left."""
+        assert same_results(self.peace, project) == []
+        assert len(self.server.requests) == self.asked
+        spent = [Spending(p.root / "outputs/results/chaos/spending").spent() for p in (self.peace, project)]
+        assert spent[0].completions == spent[1].completions
+        assert left_over(cluster) == []
+
+
+@pytest.fixture(scope="module")
+def small(cluster) -> Iterator[Small]:
+    """The undisturbed session, run."""
     folder = cluster.shared / "small"
     (folder / "data/images").mkdir(parents=True)
     (folder / "replies").mkdir()
@@ -150,55 +198,38 @@ def small(cluster, tmp_path) -> Iterator[tuple[Project, OpenAIServer]]:
         (folder / "replies" / f"{row['instance_id']}.yaml").write_text(yaml.safe_dump(chaos.script(number, 4)))
     small_instances.write(rows, folder / "data/instances.jsonl")
     with OpenAIServer(chaos.Provider(folder / "replies")) as server:
-        for name in ("peace", "fire"):
-            project = chaos.make(folder, name, folder / "data", server.url, "namespace")
-            project.environ.pop("TMPDIR")
-        project.configure(images={"store": str(cluster.local / "store")}, limits={"silent_seconds": 20})
-        yield project, server
-
-
-def test_a_silent_daemon_a_dead_node_and_a_killed_driver_repeat_nothing(cluster, small) -> None:
-    """Slurm takes a node's jobs for dead that live, Snakemake forgets those of a killed driver: both come twice."""
-    project, server = small
-    peace = Project(project.root.with_name("peace"), dict(project.environ))
-    done = peace.snakemake("-j", "4", "--profile", "parallel")
-    assert done.returncode == 0, done.stdout
-    asked = len(server.requests)
-
-    def at_work() -> dict[str, str]:
-        jobs = [job for job in cluster.jobs() if job[1] == "RUNNING" and "generate" in job[3]]
-        begun = {
-            path.name.partition("_")[2]
-            for path in project.root.glob("outputs/trajectories/*/*/*/llm_completions/*/0001.json")
-        }
-        return {node: comment for _, _, node, comment in jobs} if begun else {}
-
-    try:
-        with driven(cluster, project, "-j", "6", *SLURM):
-            silenced, dead = until(lambda: len(at_work()) > 1 and list(at_work()))[:2]
-            cluster.kill_daemon(silenced)
-            cluster.kill_node(dead)
-            until(lambda: "NODE_FAIL" in {state for _, state, *_ in cluster.jobs()})
-            time.sleep(5)
-        run(cluster, project, "-j", "6", *SLURM)
-    finally:
-        print((project.root / "run.log").read_text())
-        print(*cluster.jobs(), sep="\n")
-    assert same_results(peace, project) == []
-    assert left_over(cluster) == []
-    assert len(server.requests) == 2 * asked
-    bought = Spending(project.root / "outputs/results/chaos/spending").spent()
-    assert bought.completions == Spending(peace.root / "outputs/results/chaos/spending").spent().completions
+        peace = chaos.make(folder, "peace", folder / "data", server.url, "namespace")
+        done = peace.snakemake("-j", "4", "--profile", "parallel")
+        assert done.returncode == 0, done.stdout
+        yield Small(folder, server, peace, len(server.requests))
 
 
 def test_another_executor_does_as_well(cluster, small) -> None:
     """Nothing is bound to Slurm's plug-in: a scheduler is three commands."""
-    project, server = small
-    peace = Project(project.root.with_name("peace"), dict(project.environ))
-    done = peace.snakemake("-j", "4", "--profile", "parallel")
-    assert done.returncode == 0, done.stdout
-    asked = len(server.requests)
+    project = small.project(cluster, "generic")
     run(cluster, project, "-j", "6", "--profile", "generic", *OFTEN)
-    assert same_results(peace, project) == []
-    assert len(server.requests) == 2 * asked
-    assert left_over(cluster) == []
+    small.check(cluster, project)
+
+
+def test_a_silent_daemon_a_dead_node_and_a_killed_driver_repeat_nothing(cluster, small) -> None:
+    """Slurm takes a node's jobs for dead that live, Snakemake forgets those of a killed driver: both come twice."""
+    project = small.project(cluster, "fire")
+
+    def at_work() -> dict[str, str]:
+        """Nodes with a trajectory in the making, and its job; none before the first answer."""
+        answers = project.root.glob("outputs/trajectories/*/*/*/llm_completions/*/0001.json")
+        running = [job for job in cluster.jobs() if job[1] == "RUNNING" and "generate" in job[3]]
+        return {node: number for number, _, node, _ in running} if any(answers) else {}
+
+    with driven(cluster, project, "-j", "6", *SLURM):
+        silenced, dead, *_ = until(lambda: len(at_work()) == len(NODES) and at_work())
+        cluster.kill_daemon(silenced)
+        cluster.kill_node(dead)
+        (third,) = set(NODES) - {silenced, dead}
+        cluster.ask("scancel", until(lambda: at_work().get(third)))
+        until(lambda: {"NODE_FAIL", "CANCELLED"} <= {state for _, state, *_ in cluster.jobs()})
+        time.sleep(5)
+    cluster.start_node(dead)
+    run(cluster, project, "-j", "6", *SLURM)
+    print(*cluster.jobs(), sep="\n")
+    small.check(cluster, project)

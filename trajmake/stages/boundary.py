@@ -11,6 +11,7 @@ import contextlib
 import errno
 import logging
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ class Stage:
         subject: What it works on, for messages.
         log: Log file of the job.
         faults: Fault file of this stage and subject.
-        outage: See :func:`trajmake.stages.patience.persistently`.
+        outage: This host's; see :func:`trajmake.stages.patience.persistently`.
         debug: Log every command and answer too.
         keys: Environment variables whose values are masked in the log, whatever they are called.
     """
@@ -54,7 +55,8 @@ class Stage:
         """The stage ``name`` of an image (``image=``) or of a run (``model=, instance_id=``)."""
         where = layout.fault_file(name, session=options.session, **subject)
         keys = tuple(sorted({entry.api_key_env for entry in options.catalog.values()}))
-        place, outage = Path(options.output_dir), layout.OUTAGE.format(session=options.session)
+        place = Path(options.output_dir)
+        outage = layout.OUTAGE.format(session=options.session, host=socket.gethostname())
         name_of = " ".join(subject.values())
         return cls(name, name_of, Path(log), place / where, place / outage, options.debug, keys)
 

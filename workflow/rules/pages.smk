@@ -13,6 +13,10 @@ OVERVIEW = {
 }
 
 
+localrules:
+    trajectory_pages,
+
+
 rule trajectory_pages:
     """A page for each of a model's runs. Made again for all of them, which takes seconds, when one has changed."""
     input:
