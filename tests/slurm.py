@@ -22,6 +22,7 @@ from typing import Self
 
 NODES = ("n1", "n2", "n3")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged", "unshare", "nsenter", "bindfs")
+ACCOUNTANTS = ("slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db")
 CONFIGURATION = """
 ClusterName=tests
 SlurmctldHost=login(127.0.0.1)
@@ -49,6 +50,25 @@ SchedulerParameters=bf_interval=2,sched_interval=2,batch_sched_delay=0,sched_min
 {nodes}
 PartitionName=all LLN=YES Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+ACCOUNTED = """
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={port}
+AccountingStoragePass={folder}/munge/socket
+"""
+ACCOUNTING = """
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+DbdHost=localhost
+DbdPort={port}
+SlurmUser=root
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=root
+StorageLoc=accounting
+PidFile={folder}/slurmdbd.pid
+LogFile={folder}/slurmdbd.log
+"""
 NODE = "NodeName={name} NodeHostname={name} NodeAddr=127.0.0.1 Port={port} CPUs=4 RealMemory=40000 Feature={name}"
 # A host: its name and private places; the shell stays as its process 1, to take up orphans.
 _HOST = """
@@ -66,11 +86,11 @@ while :; do sleep 1000 & wait; done
 """
 
 
-def lacking() -> str:
+def lacking(*, accounting: bool = False) -> str:
     """Why there can be none here; "" where there can."""
     if os.geteuid() != 0:
         return "a Slurm of our own needs root"
-    lacks = [name for name in PROGRAMS if not shutil.which(name)]
+    lacks = [name for name in PROGRAMS + ACCOUNTANTS * accounting if not shutil.which(name)]
     return f"not installed: {', '.join(lacks)}" if lacks else ""
 
 
@@ -79,16 +99,18 @@ class Slurm:
 
     Args:
         patience: Seconds after which a silent node is taken for dead.
+        accounting: With slurmdbd and a MariaDB of its own.
     """
 
-    def __init__(self, patience: int = 10) -> None:
+    def __init__(self, patience: int = 10, *, accounting: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="tms-", dir="/var/tmp"))
         self.shared = self.folder / "shared"
         """The same folder on every host, and here."""
         self.local = self.folder / "local"
         """Another folder on each host."""
-        self.ports = dict(zip(("", *NODES), _free_ports(1 + len(NODES)), strict=True))
+        self.ports = dict(zip(("", "dbd", *NODES), _free_ports(2 + len(NODES)), strict=True))
         self.patience = patience
+        self.accounting = accounting
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def on(self, host: str, *command: str, cwd: Path | str = "/") -> list[str]:
@@ -148,14 +170,33 @@ class Slurm:
         text = CONFIGURATION.format(
             folder=self.folder, port=self.ports[""], nodes="\n".join(nodes), patience=self.patience
         )
+        text += ACCOUNTED.format(folder=self.folder, port=self.ports["dbd"]) * self.accounting
         (self.folder / "etc/slurm.conf").write_text(text)
         self._start("munged", self._munged())
         self._until(lambda: (self.folder / "munge/socket").exists(), "munged")
         self._start_host("login")
+        if self.accounting:
+            self._start_accounting()
         self._start("slurmctld", self.on("login", "slurmctld", "-D", "-c"))
         for name in NODES:
             self.start_node(name)
         self._until(lambda: self.ask("sinfo", "-h", "-o", "%D %t") == f"{len(NODES)} idle", "all nodes idle")
+
+    def _start_accounting(self) -> None:
+        data, place = self.folder / "mariadb", self.folder / "mariadb.sock"
+        install = ["mariadb-install-db", f"--datadir={data}", "--user=root", "--auth-root-authentication-method=normal"]
+        subprocess.run(install, check=True, capture_output=True)
+        options = [f"--datadir={data}", f"--socket={place}", "--user=root", "--skip-networking"]
+        self._start("mariadbd", ["mariadbd", "--no-defaults", *options, f"--pid-file={data}/pid"])
+        self._until(place.exists, "mariadbd")
+        file = self.folder / "etc/slurmdbd.conf"
+        file.write_text(ACCOUNTING.format(folder=self.folder, port=self.ports["dbd"]))
+        file.chmod(0o600)
+        self._start("slurmdbd", self.on("login", "env", f"MYSQL_UNIX_PORT={place}", "slurmdbd", "-D"))
+        add = ["sacctmgr", "-i", "add", "cluster", "tests"]
+        self._until(lambda: "tests" in self.ask("sacctmgr", "-n", "list", "cluster") or not self.ask(*add), "slurmdbd")
+        self.ask("sacctmgr", "-i", "add", "account", "mine", "cluster=tests")
+        self.ask("sacctmgr", "-i", "add", "user", "root", "account=mine")
 
     def _munged(self) -> list[str]:
         place = self.folder / "munge"
@@ -210,5 +251,5 @@ def _free_ports(count: int) -> list[int]:
 
 
 if __name__ == "__main__":  # a cluster to try things on: `python tests/slurm.py bash`
-    with Slurm() as cluster:
+    with Slurm(accounting="ACCOUNTING" in os.environ) as cluster:
         sys.exit(subprocess.run(cluster.on("login", *sys.argv[1:] or ["bash"]), check=False).returncode)

@@ -152,6 +152,22 @@ def test_the_demo_comes_out_as_on_one_host(cluster, finished, demo_data) -> None
     assert left_over(cluster) == []
 
 
+def test_with_accounting_jobs_are_the_accounts(tmp_path_factory, demo_data) -> None:
+    """Sites that bill by accounts ask sacct; the profile's default needs neither."""
+    if reason := slurm.lacking(accounting=True):
+        pytest.skip(reason)
+    engine_or_skip("namespace", tmp_path_factory.mktemp("probe"))
+    with Slurm(accounting=True) as cluster:
+        project = Project.make(cluster.shared / "demo", demo_data, cluster.local / "store", engine="namespace")
+        project.environ["PYTHONDONTWRITEBYTECODE"] = ""
+        project.configure(models=["gold"], instances=project.ids[:2])
+        account = ["--default-resources", "slurm_account=mine", "mem_mb=2000", "runtime=60"]
+        run(cluster, project, "-j", "6", *SLURM, "--slurm-status-command", "sacct", *account)
+        assert {row["Resolved"] for row in project.results().values()} == {"true"}
+        told = cluster.ask("sacct", "-X", "--noheader", "--parsable2", "--format=Account,State")
+        assert told.splitlines() == ["mine|COMPLETED"] * 6
+
+
 @dataclass
 class Small:
     """Sessions of four small instances and two models, one of them behind a server that counts.

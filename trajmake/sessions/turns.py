@@ -93,6 +93,7 @@ def take(lock: Path, silent: float = SILENT_SECONDS) -> Turn | None:
     mine = Turn(_file(lock, number + 1), number + 1)
     handle, made = tempfile.mkstemp(prefix=f"{lock.name}-", dir=lock.parent)
     try:
+        os.fchmod(handle, 0o644)  # other users of the session look at it too
         os.write(handle, json.dumps({"host": socket.gethostname(), "boot": _boot(), "pid": os.getpid()}).encode())
         os.close(handle)
         try:

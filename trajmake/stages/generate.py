@@ -19,12 +19,13 @@ from trajmake.llm import journal
 from trajmake.llm.journal import Journal
 from trajmake.outcomes import ExitStatus, Status, status_of
 from trajmake.predictions import Predictions
-from trajmake.sessions import faults, layout, locks, renewals, status
+from trajmake.sessions import faults, layout, renewals, status
 from trajmake.sessions.faults import Fault
 from trajmake.sessions.kept import Kept
 from trajmake.sessions.status import StatusLine
 from trajmake.sessions.turns import Turn
 from trajmake.settings import ModelSettings, Settings
+from trajmake.stages.alone import alone
 from trajmake.stages.boundary import Stage
 from trajmake.stages.container import start
 from trajmake.trajectories import output, patch
@@ -81,23 +82,13 @@ class Job:
         where we are the orphan: another host took us for dead, and works on it.
         """
         self.started = time.time()
-        while True:
-            limits = self.options.limits
-            with locks.claim(
-                self._place(layout.CLAIM), patience=limits.instance_seconds, silent=limits.silent_seconds
-            ) as self.turn:
-                if self.trajectory.exists() and self.metadata.exists():
-                    logger.info("taken over from a run that was still going on")
-                    return
-                try:
-                    self._claimed()
-                    return
-                except Exception:  # whatever came of it, what is written now is the other's
-                    if not self.turn.lost:
-                        raise
-                    logger.exception("this host was taken for dead, and another works on the run")
+        alone(self._place(layout.CLAIM), self.options, self.options.limits.instance_seconds, self._claimed)
 
-    def _claimed(self) -> None:
+    def _claimed(self, turn: Turn) -> None:
+        self.turn = turn
+        if self.trajectory.exists() and self.metadata.exists():
+            logger.info("taken over from a run that was still going on")
+            return
         self._status(StatusLine(Status.IN_PROGRESS, int(self.started)))
         with status.heartbeat(self._place(layout.STATUS)):
             dataset = Dataset.of(self.options)

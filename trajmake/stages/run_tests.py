@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,9 +16,13 @@ from trajmake.grading.facts import RunFacts
 from trajmake.sessions import faults, layout
 from trajmake.sessions.faults import Fault
 from trajmake.sessions.kept import Kept
+from trajmake.sessions.turns import Turn
 from trajmake.settings import Settings
+from trajmake.stages.alone import alone
 from trajmake.stages.boundary import Stage
 from trajmake.stages.container import start
+
+logger = logging.getLogger(__name__)
 
 
 def run_tests(
@@ -43,13 +48,16 @@ def run_tests(
     kept = Kept.of(options, model, instance_id)
     made_for = {"evaluation": options.evaluation.model_dump_json(exclude={"ignore_flaky"})}
 
-    def work() -> None:
+    def work(turn: Turn) -> None:
         record = files.read_json(trajectory)
         faults.check(record)
         diff = record["test_result"]["git_patch"]
         dataset = Dataset.of(options)
         instance = dataset.instance(layout.original_name(instance_id))
         made_for["row_digest"] = instance.digest
+        if _tested(Path(test_run), made_for):
+            logger.info("taken over from a run that was still going on")
+            return
         if kept.stands and kept.put_back_tests(made_for):
             return
         kept.clear_tests()
@@ -57,12 +65,13 @@ def run_tests(
         files.write_text(script, evaluation.eval_script(instance))
         if not diff.strip() and options.catalog[model].agent != "empty":
             files.write_text(test_output, "")
-            finish(RunFacts(patch_exists=False))
+            finish(RunFacts(patch_exists=False), turn)
             return
         test = partial(_test, options, model, instance, dataset.image_uri(instance.instance_id), diff)
-        finish(_repeated(test, test_output, options.evaluation.repeats))
+        finish(_repeated(test, test_output, options.evaluation.repeats), turn)
 
-    def finish(facts: RunFacts) -> None:
+    def finish(facts: RunFacts, turn: Turn) -> None:
+        turn.check()
         if facts.fault and kept.put_back_tests(made_for, _fault(facts.fault)):
             return
         files.write_json(test_run, facts.to_dict() | {"made_for": made_for})
@@ -74,9 +83,16 @@ def run_tests(
                 files.write_text(path, "")
         files.write_json(test_run, faults.as_record(fault))
 
+    lock = Path(test_run).with_name(".claim")
+    patience = options.limits.test_seconds * (options.evaluation.repeats + 3)
     Stage.of(options, "run_tests", log, model=model, instance_id=instance_id).run(
-        work, give_up, lambda fault: kept.put_back_tests(made_for, fault)
+        lambda: alone(lock, options, patience, work), give_up, lambda fault: kept.put_back_tests(made_for, fault)
     )
+
+
+def _tested(test_run: Path, made_for: Mapping[str, str]) -> bool:
+    """Whether an orphan has tested the same meanwhile: Snakemake removes outputs before it starts a job."""
+    return test_run.exists() and files.read_json(test_run).get("made_for") == made_for
 
 
 def _repeated(test: Callable[[Path], RunFacts], log: str, repeats: int) -> RunFacts:
