@@ -142,10 +142,11 @@ class Slurm:
         os.kill(_children(entered.pid)[0], signal.SIGKILL)
         entered.wait()
 
-    def jobs(self) -> list[tuple[str, str, str, str]]:
-        """Id, state, node and comment (the rule) of all jobs that are known."""
-        told = self.ask("squeue", "--states=all", "--noheader", "--format=%i|%T|%N|%k")
-        return [tuple((line + "|||").split("|")[:4]) for line in told.splitlines()]  # type: ignore[misc]
+    def jobs(self, *more: str) -> list[list[str]]:
+        """Id, state, node and comment (the rule) of all jobs that are known; ``more`` of squeue's fields."""
+        fields = ["%i", "%T", "%N", "%k", *more]
+        told = self.ask("squeue", "--states=all", "--noheader", f"--format={'|'.join(fields)}")
+        return [line.split("|") for line in told.splitlines()]
 
     def __enter__(self) -> Self:
         try:

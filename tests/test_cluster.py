@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import time
 from collections import Counter
@@ -114,6 +115,18 @@ def left_over(cluster: Slurm) -> list[str]:
     return found
 
 
+def figures(cluster: Slurm, project: Project) -> None:
+    """Print for ``docs/cluster.md`` what jobs took of a node, and what of it was the stage's own work (medians)."""
+    for rule in ("generate", "run_tests"):
+        rows = [job for job in cluster.jobs("%M") if f"rule_{rule}" in job[3]]
+        taken = [int(minutes) * 60 + int(seconds) for *_, time in rows for minutes, seconds in [time.split(":")]]
+        tables = project.root.glob(f"outputs/benchmarks/**/*.{rule}.tsv")
+        own = [float(path.read_text().splitlines()[1].split("\t")[0]) for path in tables]
+        print(
+            f"{rule}: {len(taken)} jobs, {statistics.median(taken)} s each, {statistics.median(own):.1f} s of it work"
+        )
+
+
 def test_only_dear_rules_become_jobs_of_the_cluster() -> None:
     """An interpreter, a submission and a look at the queue cost seconds: none of it for milliseconds of work."""
     text = "".join(path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")])
@@ -141,7 +154,8 @@ def test_the_demo_comes_out_as_on_one_host(cluster, finished, demo_data) -> None
     project.environ["PYTHONDONTWRITEBYTECODE"] = ""
     began = time.monotonic()
     run(cluster, project, "-j", "6", *SLURM)
-    print(f"{time.monotonic() - began:.0f} s, trajectories by host: {hosts(project)}")
+    print(f"{time.monotonic() - began:.0f} s, load {os.getloadavg()[0]:.0f}, trajectories by host: {hosts(project)}")
+    figures(cluster, project)
     assert verdicts(project) == verdicts(finished)
     rules = Counter(comment.split("_wildcards")[0] for *_, comment in cluster.jobs())
     count = len(project.ids)

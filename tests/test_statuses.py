@@ -134,7 +134,7 @@ def test_an_interrupted_session_says_what_it_lacks(sessions):
     assert sessions.project.results()["served", sessions.rows[0]["instance_id"]]["Status"] == "STALE"
 
 
-@pytest.mark.parametrize("mode", ["default", "sequential", "hybrid", "parallel"])
+@pytest.mark.parametrize("mode", ["default", "sequential", "hybrid", "parallel", "cluster", "generic"])
 def test_no_profile_stops_at_the_first_failure(mode):
     """`profiles/default` is taken up beside each of them, and its keys win."""
     for name in {"default", mode}:
