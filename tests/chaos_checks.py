@@ -23,7 +23,8 @@ from trajmake.sessions import faults, locks, status
 
 # Of a record: times, the account of the replay, what names the place; a peak of memory is a measurement, as a time is.
 CHANGING = set("timestamp latency started ended seconds start_time replay response_id checkout git_commit".split())
-CHANGING |= {"config_digest", "peak_memory", "agent_seconds", "host", "completion_time"}
+CHANGING |= {"config_digest", "peak_memory", "agent_seconds", "host"}
+CHANGING |= {"completion_time", "mean_seconds", "median_seconds"}
 _TIMES = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( UTC)?|\d+(\.\d+)? ?s\b")
 _TIMED_COLUMN = "Duration_Seconds"
 
