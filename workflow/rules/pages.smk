@@ -14,6 +14,7 @@ OVERVIEW = {
 
 
 localrules:
+    session_page,
     trajectory_pages,
 
 
