@@ -55,10 +55,7 @@ def run_tests(
         dataset = Dataset.of(options)
         instance = dataset.instance(layout.original_name(instance_id))
         made_for["row_digest"] = instance.digest
-        if _tested(Path(test_run), made_for):
-            logger.info("taken over from a run that was still going on")
-            return
-        if kept.stands and kept.put_back_tests(made_for):
+        if _tested(Path(test_run), made_for) or (kept.stands and kept.put_back_tests(made_for)):
             return
         kept.clear_tests()
         files.write_text(patch, diff)
@@ -92,7 +89,10 @@ def run_tests(
 
 def _tested(test_run: Path, made_for: Mapping[str, str]) -> bool:
     """Whether an orphan has tested the same meanwhile: Snakemake removes outputs before it starts a job."""
-    return test_run.exists() and files.read_json(test_run).get("made_for") == made_for
+    tested = test_run.exists() and files.read_json(test_run).get("made_for") == made_for
+    if tested:
+        logger.info("taken over from a run that was still going on")
+    return tested
 
 
 def _repeated(test: Callable[[Path], RunFacts], log: str, repeats: int) -> RunFacts:
