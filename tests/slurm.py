@@ -43,7 +43,7 @@ SlurmdParameters=config_overrides
 SlurmdTimeout={patience}
 SlurmctldTimeout=30
 KillWait=5
-MinJobAge=300
+MinJobAge=3000
 ReturnToService=2
 MpiDefault=none
 SchedulerParameters=bf_interval=2,sched_interval=2,batch_sched_delay=0,sched_min_interval=0
