@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from trajmake import retry
 from trajmake.cli import app
 from trajmake.errors import ConfigError
-from trajmake.sessions import outcome
+from trajmake.sessions import outcome, quality
+from trajmake.settings.sections import QualitySettings
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +138,20 @@ def test_it_runs_what_it_prints_and_writes_the_rows(project, ids):
     assert script[0] == "#!/bin/sh" and shlex.split(script[1])[:2] == ["snakemake", "--forcerun"]
 
 
-STATES = [
-    outcome.unfinished("s", "a", "1", "STALE", "generate", "gone"),
-    {**outcome.unfinished("s", "a", "2", "SUCCESS", "", ""), "resolved": False, "cost_usd": 2.5},
+GOOD = {
+    "patch_bytes": 500,
+    "history_entries": 30,
+    "tests_executed": 4,
+    "fail_to_pass_total": 1,
+    "pass_to_pass_total": 9,
+}
+DONE = [
+    {**outcome.unfinished("s", "a", "2", "SUCCESS", "", ""), "resolved": False, "cost_usd": 2.5, **GOOD},
     {**outcome.unfinished("s", "b", "2", "TIMEOUT", "", ""), "resolved": True, "cost_usd": 0.5},
 ]
+for state in DONE:
+    del state["unfinished"]
+STATES = quality.marked([outcome.unfinished("s", "a", "1", "STALE", "generate", "gone"), *DONE], QualitySettings())
 
 
 @pytest.mark.parametrize(
@@ -151,6 +161,8 @@ STATES = [
         ("Resolved", ["2"]),
         ("Status in ['STALE', 'TIMEOUT']", ["1", "2"]),
         ("Cost_USD < 0", []),
+        ("not Quality_OK and Model == 'b'", ["2"]),
+        ("Quality_OK", ["2"]),
     ],
 )
 def test_a_condition_on_the_table(expression, met):
