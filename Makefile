@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env swebench demo test chaos lint format lock bench-dataset bench-images bench-report bench-watch clean
+.PHONY: help env swebench demo test chaos lint format lock bench-dataset bench-images bench-report bench-watch pictures clean
 
 BIN := $(CURDIR)/.venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
@@ -125,6 +125,13 @@ bench-report: $(ENV) ## measure the pages and the reports of 300 runs made of th
 bench-watch: $(ENV) ## measure what `trajmake watch` costs, for 300 and for 4 x 2,300 runs
 	$(RUN) $(BIN)/python bench/watch.py
 	$(RUN) $(BIN)/python bench/watch.py --instances 2300 --models 4
+
+PICTURES := report demo-fixer-Python-Markdown__markdown-3.6-f serve-picture
+pictures: $(ENV) ## draw the README's pictures anew: screenshots of the tests (Chromium)
+	mkdir -p .cache/pictures docs/pictures
+	TRAJMAKE_PICTURES=$(CURDIR)/.cache/pictures $(RUN) $(BIN)/python -m pytest -q tests/test_html_report.py tests/test_serve.py \
+	  tests/test_trajectory_pages.py -k "leads_from_the_table or session_leaves or picture_is_live"
+	set -- report run live; for made in $(PICTURES); do cp .cache/pictures/$$made.png docs/pictures/$$1.png && shift; done
 
 clean: ## remove the environments and the tools' caches; never outputs, which cost money
 	rm -rf .venv .venv-swebench .cache .mypy_cache .ruff_cache .pytest_cache trajmake.egg-info
