@@ -151,7 +151,7 @@ class Slurm:
     def __enter__(self) -> Self:
         try:
             self._set_up()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no daemon may stay
             self._tear_down()
             raise
         return self
