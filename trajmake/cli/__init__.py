@@ -18,6 +18,7 @@ from trajmake.cli import (
     grade,
     images,
     retry,
+    screen,
     serve,
     sessions,
     show,
@@ -60,11 +61,16 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 @config_app.command("check")
-def check(file: Annotated[Path, typer.Argument(help="Configuration file.")] = Path("config/config.yaml")) -> None:
+def check(
+    file: Annotated[Path, typer.Argument(help="Configuration file.")] = screen.DEFAULT, as_json: screen.Json = False
+) -> None:
     """Say whether a configuration file is right, and every problem if not."""
     from trajmake import settings
 
     options = settings.from_file(file)
+    if as_json:
+        typer.echo(options.model_dump_json(indent=2))
+        return
     typer.echo(f"{file}: session {options.session}, models {', '.join(options.models)}, dataset {options.dataset}")
 
 

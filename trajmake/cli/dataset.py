@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from trajmake.cli import screen
 from trajmake.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Datasets: see what is in them, bring them into one shape.", no_args_is_help=True)
 
-_CONFIG = Path("config/config.yaml")
 _MOST = 12  # values of one kind that the summary names
 _Files = Annotated[list[Path], typer.Argument(help="Files of any shape, or folders of one-row files.")]
 _Output = Annotated[Path, typer.Option(help="JSONL file to write; it appears only when it is complete.")]
@@ -28,7 +28,7 @@ _Strict = Annotated[bool, typer.Option("--strict", help="An invalid row is an er
 def check(
     dataset: _Files,
     strict: _Strict = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    as_json: screen.Json = False,
 ) -> None:
     """Show what was found, and every problem with its row and field.
 
@@ -46,7 +46,7 @@ def check(
 
 
 @app.command("import")
-def import_(dataset: _Files, output: _Output, strict: _Strict = False) -> None:
+def import_(dataset: _Files, output: _Output, strict: _Strict = False, as_json: screen.Json = False) -> None:
     """Write datasets of any shape as canonical JSONL, one row per line.
 
     Invalid rows are written too, to be mended there, and listed; what is no row at all is left out.
@@ -54,6 +54,9 @@ def import_(dataset: _Files, output: _Output, strict: _Strict = False) -> None:
     from trajmake.datasets import writing
 
     count, invalid = writing.import_rows(dataset, output, strict=strict)
+    if as_json:
+        typer.echo(json.dumps({"output": str(output), "rows": count, "invalid": len(invalid)}))
+        return
     for row in invalid:
         what = "; ".join(str(problem) for problem in row.problems if problem.invalid)
         typer.echo(f"invalid: {row.where}{f' ({row.instance_id})' if row.instance_id else ''}: {what}", err=True)
@@ -73,7 +76,10 @@ def create_subset(
     ] = None,
     repo: Annotated[str, typer.Option(help="owner/name")] = "",
     language: Annotated[str, typer.Option(help="For example python.")] = "",
-    configfile: Annotated[Path, typer.Option(help="The session's configuration: it names the dataset.")] = _CONFIG,
+    configfile: Annotated[
+        Path, typer.Option(help="The session's configuration: it names the dataset.")
+    ] = screen.DEFAULT,
+    as_json: screen.Json = False,
 ) -> None:
     """Write the rows that all selections given have in common, in the dataset's order."""
     from trajmake import settings
@@ -84,7 +90,7 @@ def create_subset(
     if instances_file is not None:
         lists.append(writing.read_ids(instances_file))
     count = writing.create_subset(dataset, output, instance_ids=lists, repo=repo, language=language)
-    typer.echo(f"{output}: {count} rows")
+    typer.echo(json.dumps({"output": str(output), "rows": count}) if as_json else f"{output}: {count} rows")
 
 
 def _show(paths: list[Path], report: Report) -> None:

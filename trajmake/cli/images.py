@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from trajmake.cli import screen
+
 if TYPE_CHECKING:
     from trajmake.engines.base import Engine
     from trajmake.images.inventory import Entry
@@ -21,12 +23,10 @@ _Engine = Annotated[
     Optional[str],  # noqa: UP045 - typer reads the annotation at run time
     typer.Option(help="docker, namespace or auto, whatever the configuration says."),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_DEFAULT = Path("config/config.yaml")
 
 
 @app.command("list")
-def list_(configfile: _Config = _DEFAULT, engine: _Engine = None, as_json: _Json = False) -> None:
+def list_(configfile: _Config = screen.DEFAULT, engine: _Engine = None, as_json: screen.Json = False) -> None:
     """Show the images that Trajmake loaded, the longest unused first; others are not its affair."""
     from trajmake.images import inventory
 
@@ -40,10 +40,10 @@ def list_(configfile: _Config = _DEFAULT, engine: _Engine = None, as_json: _Json
 
 @app.command("prune")
 def prune(
-    configfile: _Config = _DEFAULT,
+    configfile: _Config = screen.DEFAULT,
     engine: _Engine = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: _Json = False,
+    as_json: screen.Json = False,
 ) -> None:
     """Remove the images that Trajmake loaded and nobody uses. The next run that needs one loads it again."""
     from trajmake.images import inventory

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from trajmake.cli import screen
+
 if TYPE_CHECKING:
     from trajmake.retry import Retry
     from trajmake.settings import Settings
@@ -41,8 +43,8 @@ def retry(
         typer.Option(help="Write the command to this file, a shell script, instead of printing it."),
     ] = None,
     run: Annotated[bool, typer.Option("--run", help="Start it.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: the runs chosen and the command.")] = False,
-    configfile: Annotated[Path, typer.Option(help="The session's configuration.")] = Path("config/config.yaml"),
+    as_json: screen.Json = False,
+    configfile: Annotated[Path, typer.Option(help="The session's configuration.")] = screen.DEFAULT,
 ) -> None:
     """Print the snakemake command that makes exactly the chosen runs again, each of its model on its instance.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import json
 from typing import Annotated
 
 import typer
@@ -20,6 +21,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 0,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
     configfile: screen.Config = screen.DEFAULT,
+    as_json: screen.Json = False,
 ) -> None:
     """Show a session in the browser, live: what `trajmake watch` shows, and behind each cell the run's every step.
 
@@ -33,7 +35,7 @@ def serve(
     name = outputs.session(session)
 
     def announce(address: str) -> None:
-        typer.echo(f"Session {name}: {address}")
+        typer.echo(json.dumps({"session": name, "url": address}) if as_json else f"Session {name}: {address}")
         if not _is_loopback(host):
             typer.echo("Warning: other hosts can reach this, and nothing is encrypted on the way.", err=True)
 
