@@ -154,7 +154,8 @@ def test_a_model_that_copies_the_gold_patch_is_flagged(cheated):
     assert "/proc/1/environ" in flags["answers"]["evidence"][0]
     report = (project.root / "outputs/results/demo/final_report.txt").read_text()
     assert "Signs of contamination: 4" in report and f"cheat/{name}: gold_patch" in report
-    before = {path: path.read_bytes() for path in (project.root / "outputs/results/demo").glob("[!.]*.*")}
+    files = (project.root / "outputs/results/demo").glob("[!.]*.*")
+    before = {path: path.read_bytes() for path in files if path.name != "progress_report.txt"}  # that has the time
     assert project.snakemake("-j", "2", "--forcerun", "grade").returncode == 0
     assert {path: path.read_bytes() for path in before} == before
     assert json.loads((project.folder("cheat", name) / "eval_output.jsonl").read_text())["resolved"] is True

@@ -116,8 +116,8 @@ def put(server: Store, path: Path, key: str = "") -> str:
 
 
 def left(host: Host) -> list[str]:
-    """What lies in the folder of tarballs besides locks."""
-    return sorted(p.name for p in host.folder.iterdir() if not p.name.endswith(".lock")) if host.folder.exists() else []
+    """What lies in the folder of tarballs besides locks and their turns."""
+    return sorted(p.name for p in host.folder.iterdir() if ".lock" not in p.suffixes) if host.folder.exists() else []
 
 
 def fetch_and_load(host: Host, uri: str) -> dict:
