@@ -315,14 +315,16 @@ def test_code_digest_follows_the_sources(tmp_path: Path, monkeypatch: pytest.Mon
     """Grading is repeated exactly when something that decides has changed."""
     room = tmp_path / "grading"
     room.mkdir()
-    for name in ("grading/__init__.py", "grading/x.py", "diffs.py", "grading/notes.txt", "other.py"):
+    (tmp_path / "sessions").mkdir()
+    decide = ("grading/x.py", "diffs.py", "sessions/outcome.py")
+    for name in ("grading/__init__.py", *decide, "grading/notes.txt", "other.py"):
         (tmp_path / name).write_text("1")
     monkeypatch.setattr(grading, "__file__", str(room / "__init__.py"))
     before = grading.code_digest()
     for name in ("grading/notes.txt", "other.py"):
         (tmp_path / name).write_text("2")
         assert grading.code_digest() == before
-    for name in ("grading/x.py", "diffs.py"):
+    for name in decide:
         (tmp_path / name).write_text("2")
         assert grading.code_digest() != before
         before = grading.code_digest()
