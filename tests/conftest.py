@@ -74,7 +74,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(place)
 
 
-@pytest.fixture(scope="session")
+# For a module, not for all: while Playwright runs, nothing else in this process can have an event loop.
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """A browser; see :mod:`browser`."""
     with browser.launched() as started:

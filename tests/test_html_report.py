@@ -8,16 +8,10 @@ import subprocess
 import zipfile
 
 import pytest
-from browser import launched, page_of, picture
+from browser import page_of, picture
 from project import Project
 
 ITEMS = ["results.csv", "final_report.txt", "fixer_summary.txt", "stumbler_summary.txt"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as one:
-        yield one
 
 
 def offline(project: Project, *arguments: str) -> str:
@@ -49,8 +43,8 @@ def overview(page, path):
     return frame
 
 
-def test_one_file_leads_from_the_table_to_every_step(browser, reported):
-    with page_of(browser, size={"width": 1500, "height": 940}) as page:
+def test_one_file_leads_from_the_table_to_every_step(chromium, reported):
+    with page_of(chromium, size={"width": 1500, "height": 940}) as page:
         frame = overview(page, reported.root / "report.html")
         assert frame.locator("#runs-body tr").count() == 2 * len(reported.ids)
         picture(page, "report")
@@ -66,9 +60,9 @@ def test_one_file_leads_from_the_table_to_every_step(browser, reported):
         picture(page, "report-provenance")
 
 
-def test_an_archive_leads_there_too_and_back(browser, reported):
+def test_an_archive_leads_there_too_and_back(chromium, reported):
     root = reported.root / "unpacked" / "report"
-    with page_of(browser, size={"width": 1500, "height": 940}) as page:
+    with page_of(chromium, size={"width": 1500, "height": 940}) as page:
         overview(page, root / "report.html")
         for name in reported.ids[:2]:
             frame = page.frame_locator("iframe").first

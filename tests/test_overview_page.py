@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from browser import LAPTOP, PHONE, launched, page_of, picture
+from browser import LAPTOP, PHONE, page_of, picture
 from made_sessions import Made
 
 from trajmake.pages import session as page_of_session
@@ -22,12 +22,6 @@ from trajmake.stages.pages import trajectory_pages
 from trajmake.stages.session_page import session_page
 
 EVIL = "</script><script>document.title='broken out'</script><img src=x onerror=alert(1)>"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as one:
-        yield one
 
 
 def build(made: Made, models: dict[str, str], session: str = "s") -> Path:
@@ -93,8 +87,8 @@ def until(page, true, script: str):
         page.wait_for_timeout(50)
 
 
-def test_a_session_at_a_glance(browser, index):
-    with page_of(browser, size=LAPTOP) as page:
+def test_a_session_at_a_glance(chromium, index):
+    with page_of(chromium, size=LAPTOP) as page:
         opened(page, index)
         figures = page.locator("dl.figures").inner_text()
         assert "40.0 %" in figures and "6 of 15 judged" in figures
@@ -115,14 +109,14 @@ def test_a_session_at_a_glance(browser, index):
         page.select_option("#by-more", "")
         picture(page, "overview", full_page=True)
     for scheme, size, name in (("dark", LAPTOP, "overview-dark"), ("light", PHONE, "overview-phone")):
-        with page_of(browser, size=size, color_scheme=scheme) as page:
+        with page_of(chromium, size=size, color_scheme=scheme) as page:
             opened(page, index)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing sticks out
             picture(page, name, full_page=True)
 
 
-def test_runs_are_searched_filtered_and_sorted(browser, index):
-    with page_of(browser) as page:
+def test_runs_are_searched_filtered_and_sorted(chromium, index):
+    with page_of(chromium) as page:
         opened(page, index)
         assert len(shown(page)) == 16 and page.locator("#count").inner_text() == "16"
         page.keyboard.press("/")
@@ -152,8 +146,8 @@ def test_runs_are_searched_filtered_and_sorted(browser, index):
         page.wait_for_selector("#none:not([hidden])")
 
 
-def test_a_run_is_one_click_away_and_so_is_the_way_back(browser, index):
-    with page_of(browser) as page:
+def test_a_run_is_one_click_away_and_so_is_the_way_back(chromium, index):
+    with page_of(chromium) as page:
         opened(page, index)
         page.locator("#runs-body a.run", has_text="owner__repo-3").first.click()
         page.wait_for_url("**/html/first/owner__repo-3.html")
@@ -164,8 +158,8 @@ def test_a_run_is_one_click_away_and_so_is_the_way_back(browser, index):
         page.wait_for_url("**/html/*/owner__repo-*.html")
 
 
-def test_charts_say_their_figures_and_choose_runs(browser, index):
-    with page_of(browser) as page:
+def test_charts_say_their_figures_and_choose_runs(chromium, index):
+    with page_of(chromium) as page:
         opened(page, index)
         box = page.locator("#chart-ends canvas").bounding_box()
         ink = "e => new Set(e.getContext('2d').getImageData(0, 0, e.width, e.height).data).size"
@@ -181,8 +175,8 @@ def test_charts_say_their_figures_and_choose_runs(browser, index):
         assert page.locator("#count").inner_text() == "5 of 16" and page.locator("#by-end").input_value() == "resolved"
 
 
-def test_the_chosen_theme_reaches_the_charts(browser, index):
-    with page_of(browser, color_scheme="light") as page:
+def test_the_chosen_theme_reaches_the_charts(chromium, index):
+    with page_of(chromium, color_scheme="light") as page:
         opened(page, index)
         before = page.locator("#chart-ends canvas").evaluate("e => e.toDataURL()")
         page.click("#theme")
@@ -190,8 +184,8 @@ def test_the_chosen_theme_reaches_the_charts(browser, index):
         until(page, lambda now: now and now != before, "document.querySelector('#chart-ends canvas')?.toDataURL()")
 
 
-def test_without_scripts_the_same_can_be_read(browser, index):
-    with page_of(browser, java_script_enabled=False) as page:
+def test_without_scripts_the_same_can_be_read(chromium, index):
+    with page_of(chromium, java_script_enabled=False) as page:
         page.goto(index.as_uri())
         rows = page.locator("noscript tbody tr").all_inner_texts()
         assert len(rows) == 16 and any("provider_down in generate" in row for row in rows)
@@ -200,11 +194,11 @@ def test_without_scripts_the_same_can_be_read(browser, index):
         assert page.locator("h1").inner_text() == "owner__repo-0"
 
 
-def test_one_file_has_everything_in_it(browser, index, tmp_path):
+def test_one_file_has_everything_in_it(chromium, index, tmp_path):
     """Sent to somebody, it lies alone; its pages' scripts run, and can do nothing to the page around them."""
     alone = tmp_path / "session.html"
     alone.write_bytes(index.with_name("session.html").read_bytes())
-    with page_of(browser) as page:
+    with page_of(chromium) as page:
         opened(page, alone)
         page.locator("#runs-body a.run", has_text="owner__repo-4").first.click()
         frame = page.frame_locator("#page")
@@ -218,12 +212,12 @@ def test_one_file_has_everything_in_it(browser, index, tmp_path):
         assert page.locator("#runs-body tr").count() == 16
         page.go_back()
         assert page.frame_locator("#page").locator("h1").inner_text() == "owner__repo-4"
-    with page_of(browser) as page:
+    with page_of(chromium) as page:
         page.goto(f"{alone.as_uri()}#first/owner__repo-5.html")
         assert page.frame_locator("#page").locator("h1").inner_text() == "owner__repo-5"
 
 
-def test_nothing_that_others_wrote_gets_out_of_its_place(browser, tmp_path):
+def test_nothing_that_others_wrote_gets_out_of_its_place(chromium, tmp_path):
     made = Made(tmp_path)
     made.session("s")
     names = [EVIL, "a/b c%2F", "quote\"'`${x}", "admin\u202egnp.exe"]
@@ -238,7 +232,7 @@ def test_nothing_that_others_wrote_gets_out_of_its_place(browser, tmp_path):
     for path in (index, index.with_name("session.html")):
         policy = re.search('http-equiv="Content-Security-Policy" content="([^"]*)"', path.read_text())
         assert "default-src &#39;none&#39;" in policy[1] and "unsafe" not in policy[1] and "http" not in policy[1]
-        with page_of(browser) as page:
+        with page_of(chromium) as page:
             opened(page, path)
             assert page.title() == "s · Trajmake"
             texts = shown(page)
@@ -262,7 +256,7 @@ def milliseconds(page, act: str) -> float:
     return min(page.evaluate(script) for _ in range(3))
 
 
-def test_thousands_of_runs_stay_usable(browser, tmp_path):
+def test_thousands_of_runs_stay_usable(chromium, tmp_path):
     made = Made(tmp_path)
     made.run("s", "m0", "base", False)
     base = json.loads(next(made.root.rglob("outcome.json")).read_text())
@@ -278,7 +272,7 @@ def test_thousands_of_runs_stay_usable(browser, tmp_path):
     facts = session_facts.describe(session, session_facts.Records(made.root, [{}] * 9200, [{}] * 9200))
     path = tmp_path / "index.html"
     path.write_text(page_of_session.render(facts, session.outcomes))
-    with page_of(browser) as page:
+    with page_of(chromium) as page:
         started = time.perf_counter()
         page.goto(path.as_uri())
         page.wait_for_selector("#runs-body tr:nth-child(100)")

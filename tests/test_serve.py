@@ -16,19 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import PHONE, launched, page_of, picture
+from browser import PHONE, page_of, picture
 from made_sessions import Made
 
 from trajmake import files
 from trajmake.sessions import layout, locks
 
 ODD = "owner/repo pr:7"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with launched() as started:
-        yield started
 
 
 @pytest.fixture
@@ -90,9 +84,9 @@ def asked(address: str, **headers: str) -> tuple[int, dict[str, str], str]:
         return error.code, dict(error.headers), error.read().decode()
 
 
-def test_the_picture_is_live(made, browser):
+def test_the_picture_is_live(made, chromium):
     """What files say is seen at once; nobody reloads anything."""
-    with served(made) as address, page_of(browser) as page:
+    with served(made) as address, page_of(chromium) as page:
         page.goto(address)
         page.wait_for_selector(".cells a.s-running")
         assert page.locator(".model").count() == 2
@@ -128,10 +122,10 @@ def test_the_picture_is_live(made, browser):
         assert page.inner_text("#hover").endswith("out of time")
 
 
-def test_behind_a_cell_is_the_run_as_it_goes(made, browser):
+def test_behind_a_cell_is_the_run_as_it_goes(made, chromium):
     """Steps are appended while they arrive; what the reader folded or opened stays, and so does the place."""
     long = "\n".join(f"line {number}" for number in range(60))
-    with served(made) as address, page_of(browser) as page:
+    with served(made) as address, page_of(chromium) as page:
         page.goto(address)
         page.locator("#t-running a", has_text="owner__repo-050").click()
         page.wait_for_selector("#s1")
@@ -158,8 +152,8 @@ def test_behind_a_cell_is_the_run_as_it_goes(made, browser):
         page.wait_for_selector(".cells a.s-running")
 
 
-def test_the_page_of_a_run_that_ends_gets_its_verdict(made, browser):
-    with served(made) as address, page_of(browser, color_scheme="dark") as page:
+def test_the_page_of_a_run_that_ends_gets_its_verdict(made, chromium):
+    with served(made) as address, page_of(chromium, color_scheme="dark") as page:
         page.goto(f"{address}opus/owner__repo-050.html")
         page.wait_for_selector("#s1")
         made.run("s", "opus", "owner__repo-050", False, commands=[("make test", "boom"), ("git diff", "+1")])
@@ -169,8 +163,8 @@ def test_the_page_of_a_run_that_ends_gets_its_verdict(made, browser):
         picture(page, "serve-run-ended", full_page=True)
 
 
-def test_names_with_everything_in_them_lead_to_their_run(made, browser):
-    with served(made) as address, page_of(browser, size=PHONE, color_scheme="dark") as page:
+def test_names_with_everything_in_them_lead_to_their_run(made, chromium):
+    with served(made) as address, page_of(chromium, size=PHONE, color_scheme="dark") as page:
         page.goto(address)
         page.wait_for_selector(".cells a.s-running")
         picture(page, "serve-phone", full_page=True)
@@ -179,7 +173,7 @@ def test_names_with_everything_in_them_lead_to_their_run(made, browser):
         assert page.inner_text("h1") == ODD
 
 
-def test_a_large_session_stays_usable(tmp_path, browser):
+def test_a_large_session_stays_usable(tmp_path, chromium):
     """2,300 x 4 cells are drawn within seconds, and a change costs no redrawing."""
     made = Made(tmp_path)
     made.session("s")
@@ -187,7 +181,7 @@ def test_a_large_session_stays_usable(tmp_path, browser):
     made.drive("s", models, [f"owner__repo-{number:04}" for number in range(2300)])
     for number in range(0, 2300, 30):
         made.run("s", "opus", f"owner__repo-{number:04}", number % 4 > 0)
-    with served(made) as address, page_of(browser) as page:
+    with served(made) as address, page_of(chromium) as page:
         page.goto(address)
         page.wait_for_selector(".cells a.s-resolved")
         assert page.locator(".cells a").count() == 9200
