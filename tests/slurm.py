@@ -214,7 +214,7 @@ class Slurm:
 
     def _start_host(self, name: str) -> None:
         private = self.folder / "hosts.d" / name
-        shutil.rmtree(private, ignore_errors=True)
+        _remove_host(private)
         places = [str(self.local), "/tmp/trajmake-images", f"/tmp/trajmake-{os.geteuid()}"]
         unshare = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
         self._start(name, [*unshare, "sh", "-c", _HOST, "sh", name, str(private), str(self.folder), *places])
@@ -236,7 +236,18 @@ class Slurm:
             if process := self._processes.get(name):
                 process.kill()
                 process.wait()
+        for private in (self.folder / "hosts.d").glob("*"):
+            _remove_host(private)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _remove_host(private: Path) -> None:
+    """Remove what a dead host left: its places, and its control groups, which are the kernel's that hosts share."""
+    if (boot := private / "boot_id").exists():
+        for group in Path("/sys/fs/cgroup").glob(f"*/trajmake/*@{boot.read_text().strip()}@*"):
+            with contextlib.suppress(OSError):
+                group.rmdir()
+    shutil.rmtree(private, ignore_errors=True)
 
 
 def _children(pid: int) -> list[int]:
