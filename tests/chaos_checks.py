@@ -166,8 +166,9 @@ def _leftovers(project: Project, mark: str, daemon: OwnDaemon | None) -> list[st
     found += [f"part {path.relative_to(project.root)}" for path in (project.root / "outputs").rglob("*.part*")]
     sessions = [path for path in FOLDER.glob("*/*.session") if place in path.read_text()]
     found += [f"lease {path}" for path in sessions]
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()  # the hosts of tests/slurm.py have others
-    groups = Path("/sys/fs/cgroup").glob(f"*/trajmake/*chaos*@{boot}@*")
+    # As trajmake.stages.container names them: other tests of this machine may have sessions of the same name.
+    where = hashlib.sha256(str((project.root / "outputs").resolve()).encode()).hexdigest()[:8]
+    groups = Path("/sys/fs/cgroup").glob(f"*/trajmake/{where}-*")
     return found + [f"control group {path}" for path in groups if path.is_dir()]
 
 
