@@ -25,6 +25,7 @@ from trajmake.sessions import faults, locks, status
 CHANGING = set("timestamp latency started ended seconds start_time replay response_id checkout git_commit".split())
 CHANGING |= {"config_digest", "peak_memory", "agent_seconds", "host"}
 CHANGING |= {"completion_time", "mean_seconds", "median_seconds"}
+CHANGING |= {"attempt"}  # how often a provider that was down was asked
 _TIMES = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( UTC)?|\d+(\.\d+)? ?s\b")
 _TIMED_COLUMN = "Duration_Seconds"
 
