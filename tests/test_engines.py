@@ -5,9 +5,11 @@ The image is put together from this machine's own bash, coreutils and git.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import os
+import pwd
 import secrets
 import shutil
 import signal
@@ -25,6 +27,7 @@ from pathlib import Path
 
 import images
 import pytest
+from own_podman import OwnPodman
 
 from trajmake.engines import ENGINES, choose, inside, select
 from trajmake.engines.base import Container, ContainerLimits, Engine, Image, Result
@@ -66,22 +69,34 @@ class Here:
         return found
 
 
-@pytest.fixture(scope="module", params=["docker", "namespace"])
+def options_for(name: str, folder: Path) -> dict[str, str]:
+    """Those without a daemon keep everything in folders."""
+    return {"store": str(folder / "store"), "scratch": str(folder / "scratch")} if name == "namespace" else {}
+
+
+@pytest.fixture(scope="module", params=["docker", "podman", "namespace"])
 def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
     """Each engine present; the others are skipped by name, with the reason."""
     folder = tmp_path_factory.mktemp(request.param)
-    options = {} if request.param == "docker" else {"store": str(folder / "store"), "scratch": str(folder / "scratch")}
-    engine = select(request.param, **options)
-    try:
-        engine.version()
-    except EngineUnavailableError as error:
-        pytest.skip(f"{request.param}: {error.message}")
-    tarball = folder / "base.tar"
-    images.save(tarball, [images.base_layer()], tags=[f"trajmake-test:{UNIQUE}"], env=["FROM_IMAGE=yes", f"U={UNIQUE}"])
-    yield Here(engine, engine.load(tarball), tarball, options)
-    for reference in (f"trajmake-test:{UNIQUE}", f"trajmake-test-nobash:{UNIQUE}"):
-        if image := engine.find(reference):
-            engine.remove(image.id)
+    options = options_for(request.param, folder)
+    with contextlib.ExitStack() as stack:
+        if request.param == "podman" and "CONTAINERS_STORAGE_CONF" not in os.environ:
+            own = stack.enter_context(OwnPodman())
+            monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
+            for name, value in own.variables.items():
+                monkeypatch.setenv(name, value)
+        engine = select(request.param, **options)
+        try:
+            engine.version()
+        except EngineUnavailableError as error:
+            pytest.skip(f"{request.param}: {error.message}")
+        tarball = folder / "base.tar"
+        env = ["FROM_IMAGE=yes", f"U={UNIQUE}"]
+        images.save(tarball, [images.base_layer()], tags=[f"trajmake-test:{UNIQUE}"], env=env)
+        yield Here(engine, engine.load(tarball), tarball, options)
+        for reference in (f"trajmake-test:{UNIQUE}", f"trajmake-test-nobash:{UNIQUE}"):
+            if image := engine.find(reference):
+                engine.remove(image.id)
 
 
 @pytest.fixture(scope="module")
@@ -491,7 +506,7 @@ def test_stop_ends_a_command_that_another_thread_waits_for(here: Here) -> None:
 
 def test_one_name_one_container(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one lives its name is taken; afterwards it is free at once. Names differ though their safe forms agree."""
-    for module in ("docker", "scratch"):
+    for module in ("docker_api", "scratch"):
         monkeypatch.setattr(f"trajmake.engines.{module}._CLAIM_SECONDS", 1.0)
     name = f"{UNIQUE} model/instance:1"
     with here.start(name) as first, here.start(name.replace(":", "/")):
@@ -616,6 +631,26 @@ def test_archives_that_are_none(here: Here, tmp_path: Path) -> None:
         here.engine.load(tmp_path / "none.tar")
 
 
+# The podman engine
+
+
+def test_a_service_of_our_own_ends_with_its_process(here: Here) -> None:
+    """Killed outright too: neither service nor folder stays."""
+    if here.engine.name != "podman":
+        pytest.skip("of the podman engine only")
+    script = (
+        f"import sys, threading; sys.path[:0] = [{str(ROOT)!r}]; from trajmake.engines.podman import PodmanEngine;"
+        "engine = PodmanEngine(); engine.version(); print(engine._daemon.url, flush=True); threading.Event().wait()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        url = owner.stdout.readline().strip()
+        owner.kill()
+    folder = Path(url.removeprefix("unix://")).parent
+    assert folder.name.startswith("trajmake-podman-")
+    assert within(10, lambda: not folder.exists() and not running(str(folder)))
+
+
 # The namespace engine
 
 
@@ -673,20 +708,32 @@ def test_without_an_overlay_the_image_is_copied(
     assert not (Path(namespace.options["store"]) / namespace.image.id[7:] / "rootfs/etc/x").exists()
 
 
-def as_nobody(home: Path) -> list[str]:
-    """A command prefix that ends with an interpreter which nobody may run and which finds pytest and the library."""
-    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", f"HOME={home}", f"TMPDIR={home}"]
+def without_root(user: pwd.struct_passwd, engine: str, home: Path, check: str, **variables: str) -> None:
+    """The whole suite again with one engine, as a user; ``check`` prints True where the user can have the engine.
+
+    Its interpreter must be one that the user may run: one below /root cannot be reached.
+    """
+    os.chown(home, user.pw_uid, user.pw_gid)
     places = [str(ROOT), str(ROOT / "tests"), sysconfig.get_paths()["purelib"]]
-    user += [f"PYTHONPATH={os.pathsep.join(places)}", "PYTHONDONTWRITEBYTECODE=1"]
+    variables |= {"HOME": str(home), "TMPDIR": str(home), "PYTHONPATH": os.pathsep.join(places)}
+    prefix = ["prlimit", "--nproc=3000:3000", "setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}"]
+    prefix += ["--clear-groups", "env", *(f"{name}={value}" for name, value in variables.items())]
+    prefix.append("PYTHONDONTWRITEBYTECODE=1")
     reason = "setpriv is not installed"
-    script = "import sys, pytest, trajmake.engines.unshare as u; print(*u.available(), *sys.version_info[:2])"
-    for python in (sys.executable, "/usr/bin/python3"):  # an interpreter below /root cannot be reached
+    for python in (sys.executable, "/usr/bin/python3"):
         if shutil.which("setpriv") and os.access(python, os.X_OK):
-            done = subprocess.run([*user, python, "-c", script], capture_output=True, text=True, check=False, cwd=home)
+            command = [*prefix, python, "-c", f"import sys, pytest; {check}"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=home)
             if done.stdout.startswith("True"):
-                return [*user, python]
+                break
             reason = (done.stdout or done.stderr).strip()[-300:]
-    pytest.skip(f"namespace as a user: {reason}")
+    else:
+        pytest.skip(f"{engine} as a user: {reason}")
+    options = ["-q", "-p", "no:cacheprovider", "-k", engine, f"--rootdir={home}", "-c", os.devnull]
+    tests = [*prefix, python, "-m", "pytest", *options, __file__]
+    done = subprocess.run(tests, capture_output=True, text=True, check=False, cwd=home)
+    assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-5000:] + done.stderr[-2000:]
+    print(done.stdout[-2000:])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the suite runs as a user already")
@@ -694,14 +741,21 @@ def test_the_namespace_engine_passes_without_root() -> None:
     """The whole suite again, as nobody."""
     home = Path(tempfile.mkdtemp(prefix="trajmake-nobody-"))
     try:
-        os.chown(home, 65534, 65534)
-        options = ["-q", "-p", "no:cacheprovider", "-k", "namespace", f"--rootdir={home}", "-c", os.devnull]
-        tests = [*as_nobody(home), "-m", "pytest", *options, __file__]
-        done = subprocess.run(tests, capture_output=True, text=True, check=False, cwd=home)
-        assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-5000:] + done.stderr[-2000:]
-        print(done.stdout[-2000:])
+        check = "import trajmake.engines.unshare as u; print(*u.available(), *sys.version_info[:2])"
+        without_root(pwd.getpwnam("nobody"), "namespace", home, check)
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the suite runs as a user already")
+def test_the_podman_engine_passes_without_root() -> None:
+    """The whole suite again, as the user that TRAJMAKE_TEST_USER names; podman wants subordinate ids for it."""
+    name = os.environ.get("TRAJMAKE_TEST_USER", "")
+    if not name or f"{name}:" not in Path("/etc/subuid").read_text():
+        pytest.skip("podman as a user: TRAJMAKE_TEST_USER names no user with subordinate ids")
+    user = pwd.getpwnam(name)
+    with OwnPodman(user) as own:
+        without_root(user, "podman", own.folder, "import trajmake; print(True)", **own.variables)
 
 
 # Choosing

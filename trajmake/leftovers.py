@@ -11,7 +11,7 @@ from trajmake.errors import EngineUnavailableError
 from trajmake.images import leases
 from trajmake.sessions import temporary
 
-_ENGINES = ("docker", "namespace")
+_ENGINES = ("docker", "podman", "namespace")
 
 
 def remove() -> list[str]:

@@ -25,13 +25,24 @@ def _namespace(**options: Any) -> Engine:
     return NamespaceEngine(**options)
 
 
+def _podman(**options: Any) -> Engine:
+    from trajmake.engines.podman import PodmanEngine
+
+    return PodmanEngine(**options)
+
+
 def _fake(**options: Any) -> Engine:
     from trajmake.engines.fake import FakeEngine
 
     return FakeEngine(**options)
 
 
-ENGINES: dict[str, Callable[..., Engine]] = {"docker": _docker, "namespace": _namespace, "fake": _fake}
+ENGINES: dict[str, Callable[..., Engine]] = {
+    "docker": _docker,
+    "podman": _podman,
+    "namespace": _namespace,
+    "fake": _fake,
+}
 """Name to loader. ``auto`` takes the first of docker and namespace that can run here."""
 
 

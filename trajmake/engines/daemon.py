@@ -1,23 +1,47 @@
-"""Is there a Docker daemon? Asked over its socket in a millisecond, without the SDK."""
+"""Who speaks Docker's API at an address, asked over its socket in a millisecond, without the SDK."""
 
 from __future__ import annotations
 
-import json
 import os
 import socket
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 _DEFAULT = "unix:///var/run/docker.sock"
-_REQUEST = b"GET /version HTTP/1.0\r\nHost: docker\r\n\r\n"
+_REQUEST = b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n"
 
 
-def daemon_url() -> str:
-    """``DOCKER_HOST``, or the default socket."""
-    return os.environ.get("DOCKER_HOST") or _DEFAULT
+@dataclass(frozen=True)
+class Daemon:
+    """What speaks Docker's API, and how messages call it.
+
+    Attributes:
+        name: As the subject of a sentence, after "the".
+        url: Where it answers.
+        start: What to do where it does not.
+        prune: The command that makes room.
+        client: Its command line client.
+    """
+
+    name: str
+    url: str
+    start: str
+    prune: str
+    client: str
 
 
-def ping(url: str, timeout: float = 2.0) -> tuple[str, str]:
-    """The daemon's version, or "" and why there is none."""
+def docker_daemon() -> Daemon:
+    """The Docker daemon of ``DOCKER_HOST``, or of the default socket."""
+    start = "Start it (`systemctl start docker`, or `dockerd` as root), or set DOCKER_HOST, or use engine: namespace."
+    url = os.environ.get("DOCKER_HOST") or _DEFAULT
+    return Daemon("Docker daemon", url, start, "docker system prune", "docker")
+
+
+def ping(url: str, name: str = "Docker daemon", timeout: float = 2.0) -> tuple[str, str]:
+    """The version of what answers as ``name``, or "" and why there is none.
+
+    ``/_ping``, because podman asks the package manager for its version's sake, which takes seconds.
+    """
     try:
         if os.environ.get("DOCKER_TLS_VERIFY") and url.startswith("tcp"):
             _connect(url, timeout).close()  # the SDK, which has the certificates, will ask for more
@@ -27,14 +51,15 @@ def ping(url: str, timeout: float = 2.0) -> tuple[str, str]:
             answer = b""
             while block := connection.recv(65536):
                 answer += block
-        head, _, body = answer.partition(b"\r\n\r\n")
-        if b" 200 " not in head.splitlines()[0] + b" ":
-            return "", f"what listens at {url} is no Docker daemon"
-        return str(json.loads(body)["Version"]), ""
+        status, _, fields = answer.decode("latin-1").partition("\r\n")
+        said = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in fields.splitlines())}
+        if " 200 " not in f"{status} " or "api-version" not in said:
+            return "", f"what listens at {url} is no {name}"
+        return said.get("server", "").partition("/")[2].split(" ")[0] or f"API {said['api-version']}", ""
     except PermissionError:
-        return "", f"this user may not use the Docker daemon at {url} (group docker)"
-    except (OSError, ValueError, KeyError, IndexError) as error:
-        return "", f"no Docker daemon answers at {url} ({error})"
+        return "", f"this user may not use the {name} at {url}"
+    except (OSError, ValueError) as error:
+        return "", f"no {name} answers at {url} ({error})"
 
 
 def _connect(url: str, timeout: float) -> socket.socket:

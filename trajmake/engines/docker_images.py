@@ -1,14 +1,15 @@
-"""The images of a Docker daemon, through its SDK."""
+"""The images of a daemon with Docker's API, through Docker's SDK."""
 
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trajmake.engines.base import Image
-from trajmake.engines.daemon import daemon_url
+from trajmake.engines.daemon import Daemon
 from trajmake.engines.docker_faults import faults, load_error
 from trajmake.errors import DiskFullError, ImageBrokenError, ImageMissingError, TrajmakeError
 from trajmake.images import compression
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 _BLOCK = 1 << 20
+_OWN_NAMES = re.compile("^(docker.io/library|docker.io|localhost)/")  # which podman writes out, and Docker leaves out
 _UNREACHABLE = ("no such host", "connection refused", "timeout", "unreachable", "http response to https")
 
 
@@ -25,10 +27,12 @@ class DockerImages:
     """What :class:`trajmake.engines.docker.DockerEngine` does with images; see the protocol there.
 
     Args:
+        daemon: Whose they are.
         api: Gives the client, which is made when it is first needed.
     """
 
-    def __init__(self, api: Callable[[], APIClient]) -> None:
+    def __init__(self, daemon: Daemon, api: Callable[[], APIClient]) -> None:
+        self._daemon = daemon
         self._api = api
         self._layers: dict[str, tuple[str, ...]] = {}  # of the images seen
 
@@ -46,17 +50,17 @@ class DockerImages:
         """Give an archive to the daemon while it comes in."""
         raised: list[Exception] = []
         try:
-            with faults(f"Image {source}"):
+            with faults(self._daemon, f"Image {source}"):
                 for line in self._api().load_image(_noting(chunks, raised)):  # type: ignore[no-untyped-call]
                     if "error" in line:
-                        raise load_error(source, str(line["error"]))
+                        raise load_error(self._daemon, source, str(line["error"]))
         except TrajmakeError:
             if raised:  # the client takes what our side raised for the daemon's fault
                 raise raised[0] from None
             raise
         if self.find(image_id) is None:
             raise ImageBrokenError(
-                f"The Docker daemon knows the image of {source} by another id than its configuration's.",
+                f"The {self._daemon.name} knows the image of {source} by another id than its configuration's.",
                 "It uses the containerd image store: switch that off in the daemon's features.",
             )
         return self.tag(image_id, tags)
@@ -66,15 +70,15 @@ class DockerImages:
         from docker.errors import APIError
 
         name, _, version = split_tag(reference)
-        with faults(f"Image {reference}"):
+        with faults(self._daemon, f"Image {reference}"):
             try:
                 lines = self._api().pull(name, tag=version, stream=True, decode=True)
                 said = [str(line["error"]) for line in lines if "error" in line]
             except APIError as error:
                 said = [str(error.explanation or error)]
         if said:
-            raise _pull_error(reference, said[0])
-        with faults(f"Image {reference}"):
+            raise self._pull_error(reference, said[0])
+        with faults(self._daemon, f"Image {reference}"):
             facts = self._inspect(reference)
         if facts is None:
             raise ImageMissingError(f"Image {reference} was pulled and is not there.", "Pull it again.")
@@ -83,20 +87,20 @@ class DockerImages:
 
     def find(self, reference: str) -> Image | None:
         """The image with this id or tag, or None."""
-        with faults(f"Image {reference}"):
+        with faults(self._daemon, f"Image {reference}"):
             facts = self._inspect(reference)
         return _image(facts) if facts else None
 
     def all(self) -> list[Image]:
         """All images that have a tag."""
-        with faults("The Docker daemon"):
+        with faults(self._daemon, f"The {self._daemon.name}"):
             found = self._api().images()
         return [_image(facts) for facts in found if facts.get("RepoTags")]
 
     def shared(self, diff_ids: Sequence[str]) -> int:
         """How many of the lowest layers the daemon has."""
         most = 0
-        with faults("The Docker daemon"):
+        with faults(self._daemon, f"The {self._daemon.name}"):
             for listed in self._api().images():
                 if listed["Id"] not in self._layers:
                     facts = self._inspect(listed["Id"]) or {}
@@ -107,20 +111,20 @@ class DockerImages:
 
     def tag(self, image_id: str, tags: Sequence[str]) -> Image:
         """Give an image further names."""
-        with faults(f"Image {image_id}"):
+        with faults(self._daemon, f"Image {image_id}"):
             for tag in tags if self._inspect(image_id) else ():
                 repository, _, version = split_tag(tag)
                 self._api().tag(image_id, repository, version, force=True)
             found = self.find(image_id)
         if found is None:
-            raise ImageMissingError(f"Image {image_id} is not in the Docker daemon.", "Load it again.")
+            raise ImageMissingError(f"The {self._daemon.name} has no image {image_id}.", "Load it again.")
         return found
 
     def place(self) -> Path | None:
         """The daemon's data folder, if the daemon runs on this machine."""
-        if not daemon_url().startswith("unix:"):
+        if not self._daemon.url.startswith("unix:"):
             return None
-        with faults("The Docker daemon"):
+        with faults(self._daemon, f"The {self._daemon.name}"):
             folder = Path(self._api().info()["DockerRootDir"])
         try:
             return folder if folder.exists() else None
@@ -131,7 +135,7 @@ class DockerImages:
         """Remove an image and its tags."""
         from docker.errors import APIError, ImageNotFound
 
-        with faults(f"Image {image_id}"):
+        with faults(self._daemon, f"Image {image_id}"):
             try:
                 self._api().remove_image(image_id, force=True)
             except ImageNotFound:
@@ -150,6 +154,17 @@ class DockerImages:
         except ImageNotFound:
             return None
         return facts
+
+    def _pull_error(self, reference: str, said: str) -> Exception:
+        lower = said.lower()
+        if "no space left" in lower:
+            return DiskFullError(f"No space left while the {self._daemon.name} pulled {reference}.", self._daemon.prune)
+        if "no matching manifest" in lower or "does not match the specified platform" in lower:
+            return ImageBrokenError(f"Image {reference} is not for this machine: {said}", "Build it for this machine.")
+        if any(word in lower for word in _UNREACHABLE):
+            return ImageMissingError(f"Image {reference}: its registry cannot be reached: {said}", "Check its address.")
+        hint = f"Check it; log in with `{self._daemon.client} login` where it is private; map it in images.mapping."
+        return ImageMissingError(f"Image {reference} cannot be pulled: {said}", hint)
 
 
 def _noting(chunks: Iterable[bytes], raised: list[Exception]) -> Iterator[bytes]:
@@ -170,16 +185,5 @@ def split_tag(reference: str) -> tuple[str, str, str]:
 
 
 def _image(facts: dict[str, Any]) -> Image:
-    return Image(facts["Id"], tuple(sorted(facts.get("RepoTags") or ())), int(facts.get("Size") or 0))
-
-
-def _pull_error(reference: str, said: str) -> Exception:
-    lower = said.lower()
-    if "no space left" in lower:
-        return DiskFullError(f"No space left while the Docker daemon pulled {reference}.", "docker system prune")
-    if "no matching manifest" in lower or "does not match the specified platform" in lower:
-        return ImageBrokenError(f"Image {reference} is not for this machine: {said}", "Build it for this machine.")
-    if any(word in lower for word in _UNREACHABLE):
-        return ImageMissingError(f"Image {reference}: its registry cannot be reached: {said}", "Check its address.")
-    hint = "Check the reference; log in with `docker login` where it is private; map it in images.mapping."
-    return ImageMissingError(f"Image {reference} cannot be pulled: {said}", hint)
+    tags = {_OWN_NAMES.sub("", tag) for tag in facts.get("RepoTags") or ()}
+    return Image(facts["Id"], tuple(sorted(tags)), int(facts.get("Size") or 0))
