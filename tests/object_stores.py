@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 SWIFT = ("swift-proxy-server", "swift-account-server", "swift-container-server", "swift-object-server", "memcached")
 KEYS = {"AWS_ACCESS_KEY_ID": "test:tester", "AWS_SECRET_ACCESS_KEY": "testing"}
 
@@ -68,6 +70,17 @@ def moto(folder: Path) -> Iterator[Store]:
     with _running(command, folder / "moto.log"):
         _wait(port)
         yield Store(f"http://127.0.0.1:{port}")
+
+
+@contextlib.contextmanager
+def or_skip(kind: str, folder: Path) -> Iterator[Store]:
+    """``moto`` or ``swift``, and its keys in the environment; the test is skipped by name where it cannot run."""
+    if why := {"moto": without_moto, "swift": without_swift}[kind]():
+        pytest.skip(f"{kind}: {why}")
+    with pytest.MonkeyPatch.context() as patch, {"moto": moto, "swift": swift}[kind](folder) as server:
+        for name, value in server.keys.items():
+            patch.setenv(name, value)
+        yield server
 
 
 def without_moto() -> str:

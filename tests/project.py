@@ -72,8 +72,15 @@ class Project:
 
     def snakemake(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run snakemake here; stdout and stderr in one text."""
+        return self._run(self.command(*arguments), environ)
+
+    def trajmake(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line here."""
+        return self._run([sys.executable, "-c", "from trajmake.cli import main; main()", *arguments], environ)
+
+    def _run(self, command: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(*arguments),
+            command,
             cwd=self.root,
             env=self.environment(**environ),
             text=True,

@@ -24,12 +24,11 @@ from images import member, tar_of
 from object_stores import Store
 from typer.testing import CliRunner
 
-from trajmake import engines, settings
+from trajmake import engines, s3, settings
 from trajmake.errors import ConfigError, DiskFullError, ImageBrokenError, ImageMissingError, TrajmakeError
 from trajmake.images import download, inventory, lifecycle, ranged, sources, space
 from trajmake.images.leases import Lease
 from trajmake.images.lifecycle import Host
-from trajmake.images.sources import s3
 
 BUCKET = "images"
 MODEL = {"x": {"agent": "empty"}}
@@ -39,14 +38,7 @@ MADE: list[str] = []  # ids of all images so far
 @pytest.fixture(scope="module", params=["moto", "swift"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Each S3 server that is here, with a bucket."""
-    if why := getattr(object_stores, f"without_{request.param}")():
-        pytest.skip(f"{request.param}: {why}")
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        getattr(object_stores, request.param)(tmp_path_factory.mktemp(request.param)) as server,
-    ):
-        for name, value in server.keys.items():
-            patch.setenv(name, value)
+    with object_stores.or_skip(request.param, tmp_path_factory.mktemp(request.param)) as server:
         server.client().create_bucket(Bucket=BUCKET)
         yield server
 
@@ -54,11 +46,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module")
 def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """The fast S3 server alone."""
-    if why := object_stores.without_moto():
-        pytest.skip(why)
-    with pytest.MonkeyPatch.context() as patch, object_stores.moto(tmp_path_factory.mktemp("moto")) as server:
-        for name, value in server.keys.items():
-            patch.setenv(name, value)
+    with object_stores.or_skip("moto", tmp_path_factory.mktemp("moto")) as server:
         server.client().create_bucket(Bucket=BUCKET)
         yield server
 
@@ -358,14 +346,14 @@ def test_denied_access_is_named(tmp_path: Path, monkeypatch, store: Store, reque
     archive_of(tmp_path / "image.tar")
     uri = put(store, tmp_path / "image.tar")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    s3._client.cache_clear()
+    s3.client.cache_clear()
     with pytest.raises(ImageMissingError, match="denied") as caught:
         sources.locate(uri, options_of(tmp_path, store).images)
     assert uri in caught.value.message and "images.s3" in caught.value.hint
     unsigned = options_of(tmp_path, s3=store.settings | {"unsigned": True})
     with pytest.raises(ImageMissingError, match=r"denied|400"):  # Swift calls a request without a signature a bad one
         sources.locate(uri, unsigned.images)
-    s3._client.cache_clear()
+    s3.client.cache_clear()
 
 
 def test_an_endpoint_that_does_not_answer_is_named(tmp_path: Path, moto: Store) -> None:

@@ -151,6 +151,10 @@ class ProviderDownError(TrajmakeError):
     exit_code = 9
 
 
+class CopyError(TrajmakeError):
+    """A session's copy in S3 cannot be made or read."""
+
+
 class ClaimedError(TrajmakeError):
     """Another living process works on this instance or drives this session."""
 

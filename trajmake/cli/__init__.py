@@ -17,6 +17,7 @@ from trajmake.cli import (
     export,
     grade,
     images,
+    mirror,
     retry,
     screen,
     serve,
@@ -36,6 +37,8 @@ app.add_typer(images.app, name="images")
 app.command("create-subset")(dataset.create_subset)
 app.command("grade")(grade.grade)
 app.command("export")(export.export)
+app.command("push")(mirror.push)
+app.command("pull")(mirror.pull)
 app.command("check-host")(check_host.check_host)
 app.command("clean")(clean.clean)
 app.command("list-sessions")(sessions.list_sessions)

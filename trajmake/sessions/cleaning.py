@@ -64,7 +64,7 @@ def look(output_dir: Path, name: str, *, linked: bool = False) -> Session:
         hint = f"Sessions there: {', '.join(known) or 'none'}."
         raise ConfigError(f"{output_dir} holds no session {name}.", hint)
     first, last, size = time.time(), 0.0, 0
-    for place in _places(output_dir, name):
+    for place in places(output_dir, name):
         if place.is_symlink() and not linked:
             raise ConfigError(f"{place} is a link; what it leads to is not removed.", "Remove it by hand.")
         for folder, _, found in os.walk(place):
@@ -102,7 +102,7 @@ def remove(output_dir: Path, session: Session) -> None:
         raise ClaimedError(f"Session {session.name} {who}.", "Wait for it, or stop it (kill -TERM).")
     lock = output_dir / layout.LOCK.format(session=session.name)
     with locks.claim(lock):
-        *others, results = _places(output_dir, session.name)
+        *others, results = places(output_dir, session.name)
         for path in [*others, *(path for path in results.iterdir() if path != lock)]:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -111,5 +111,6 @@ def remove(output_dir: Path, session: Session) -> None:
         shutil.rmtree(results)
 
 
-def _places(output_dir: Path, name: str) -> Iterator[Path]:
+def places(output_dir: Path, name: str) -> Iterator[Path]:
+    """Where a session's files lie."""
     return (output_dir / pattern.format(session=name) for pattern in _PLACES)

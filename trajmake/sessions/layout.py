@@ -40,6 +40,7 @@ TOLD = "results/{session}/.told.json"  # notifications sent
 RENEWALS = "results/{session}/.renewals.json"
 DRIVE = "results/{session}/.drive.json"  # what the driver set out to do: trajmake.sessions.drive
 PROGRESS_REPORT = "results/{session}/progress_report.txt"
+MIRROR = "results/{session}/.mirror.json"  # of which copy in S3 this session is
 GPUS = "results/{session}/gpus.json"
 
 NAME = r"[^/\s]+"  # what a wildcard may match

@@ -20,6 +20,7 @@ from trajmake.settings.sections import (
     NotifySettings,
     OpenHandsSettings,
     QualitySettings,
+    ResultSettings,
     Section,
     variable,
 )
@@ -137,6 +138,9 @@ class Settings(Section):
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="How patches are tested.")
     quality: QualitySettings = Field(
         default_factory=QualitySettings, description="What a run should look like; the others are marked."
+    )
+    results: ResultSettings = Field(
+        default_factory=ResultSettings, description="Where the session is copied whenever a run ends."
     )
     notify: NotifySettings = Field(default_factory=NotifySettings, description="Who is told how it ends.")
     only_valid: bool = Field(

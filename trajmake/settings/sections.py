@@ -48,7 +48,7 @@ class ContainerSettings(Section):
 
 
 class S3Settings(Section):
-    """How images behind `s3://` are reached. Keys come from the environment or the profile, never from here."""
+    """How a server of S3 is reached. Keys come from the environment or the profile, never from here."""
 
     profile: str = Field("", description="Profile of `~/.aws/config`; boto3's usual search when empty.")
     region: str = Field("", description="Region; the profile's when empty.")
@@ -110,6 +110,18 @@ class QualitySettings(Section):
     tests_executed_min: int = Field(1, ge=0, description="Tests that passed or failed in the test run, at least.")
     fail_to_pass_min: int = Field(1, ge=0, description="Tests under FAIL_TO_PASS in `report.json`, at least.")
     pass_to_pass_min: int = Field(1, ge=0, description="Tests under PASS_TO_PASS in `report.json`, at least.")
+
+
+class ResultSettings(Section):
+    """Where the session is copied whenever a run ends."""
+
+    uri: str = Field(
+        "",
+        pattern="^(s3://[^/]+(/.*)?)?$",
+        description="`s3://bucket/prefix`: the session's files go there under their paths in `output_dir`, only what "
+        "changed; `trajmake pull` brings them back, here or on another host. Nowhere when empty.",
+    )
+    s3: S3Settings = Field(default_factory=S3Settings, description="How `uri` is reached.")
 
 
 class NotifySettings(Section):

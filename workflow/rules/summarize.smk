@@ -4,20 +4,24 @@
 # out: results/{session}/{results.csv,final_report.txt,summary.json,{model}_summary.txt,{model}.preds.json,
 #      {model}.run_report.json}, complete.json when the machine met no fault
 #
+# A run that ends copies the session to `results.uri`, where that is set.
 # Where jobs were killed outright, results.csv and final_report.txt come from `onerror`, marked incomplete.
 from trajmake import notifications
+from trajmake.sessions import mirror
 from trajmake.stages.summarize import leave_incomplete
 
 
 onsuccess:
     with reported():
         notifications.completed(SETTINGS, workflow)
+        mirror.after_run(SETTINGS)
 
 
 onerror:
     with reported():
         leave_incomplete(SETTINGS, INSTANCES, workflow)
         notifications.failed(SETTINGS, workflow)
+        mirror.after_run(SETTINGS)
 
 
 localrules:

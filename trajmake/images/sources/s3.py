@@ -12,17 +12,14 @@ import base64
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from trajmake import s3
 from trajmake.errors import ConfigError, ImageBrokenError, ImageMissingError, TrajmakeError
 from trajmake.settings import ImageSettings
-from trajmake.settings.sections import S3Settings
 
-CONNECTIONS = 16
 _BLOCK = 1 << 20
-_DENIED = {"403", "AccessDenied", "Forbidden", "SignatureDoesNotMatch", "InvalidAccessKeyId", "401", "ExpiredToken"}
 _ABSENT = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 _CHANGED = {"412", "PreconditionFailed", "416", "InvalidRange"}
 
@@ -71,7 +68,7 @@ def locate(uri: str, options: ImageSettings) -> S3Object:
     if not bucket or not key:
         raise ConfigError(f"The image {uri} names no object of S3.", "It has the form s3://bucket/key.tar.")
     try:
-        client = _client(options.s3)
+        client = s3.client(options.s3)
         head = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
         etag = str(head["ETag"])
         size = int(head["ContentLength"])
@@ -82,34 +79,6 @@ def locate(uri: str, options: ImageSettings) -> S3Object:
     except (BotoCoreError, ValueError) as error:
         raise _unreachable(uri, error) from error
     return S3Object(uri, size, etag, _checksums(head, etag, part_size), part_size, client, bucket, key)
-
-
-@lru_cache(maxsize=4)
-def _client(chosen: S3Settings) -> Any:
-    import boto3
-    from botocore import UNSIGNED
-    from botocore.config import Config
-    from botocore.exceptions import ProfileNotFound
-
-    config = Config(
-        signature_version=UNSIGNED if chosen.unsigned else None,
-        max_pool_connections=CONNECTIONS,
-        connect_timeout=10,
-        read_timeout=60,
-        retries={"total_max_attempts": 3, "mode": "standard"},
-        # Servers other than Amazon's often know neither names of buckets as host names nor the newer checksums.
-        s3={"addressing_style": "path"} if chosen.endpoint else {},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    try:
-        session = boto3.Session(profile_name=chosen.profile or None, region_name=chosen.region or None)
-    except ProfileNotFound as error:
-        raise ConfigError(
-            f"There is no AWS profile {chosen.profile!r}.", "See `aws configure list-profiles`."
-        ) from error
-    region = None if session.region_name else "us-east-1"
-    return session.client("s3", endpoint_url=chosen.endpoint or None, config=config, region_name=region)
 
 
 def _checksums(head: Mapping[str, Any], etag: str, part_size: int) -> dict[str, str]:
@@ -147,7 +116,7 @@ def _fault(uri: str, error: Any) -> TrajmakeError | ConnectionError:
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     if code in _ABSENT or status == 404:
         return ImageMissingError(f"There is no image {uri} ({code}).", "Check bucket and key, and images.s3.endpoint.")
-    if code in _DENIED or status in (401, 403):
+    if code in s3.DENIED or status in (401, 403):
         return ImageMissingError(
             f"Access to image {uri} is denied ({code}).",
             "Check images.s3.profile and its permission s3:GetObject; public buckets need images.s3.unsigned: true.",
