@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from trajmake.machine import boot_id
+
 OWNER = "trajmake.owner"
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def owner() -> str:
@@ -26,8 +27,7 @@ def over(label: str) -> bool:
 
 
 def _place() -> str:
-    boot = _BOOT.read_text().strip() if _BOOT.exists() else "?"
-    return f"{boot} {os.stat('/proc/self/ns/pid').st_ino}"
+    return f"{boot_id()} {os.stat('/proc/self/ns/pid').st_ino}"
 
 
 def _start(pid: int) -> int:

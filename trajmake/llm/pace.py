@@ -18,8 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trajmake.errors import ConfigError
-
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+from trajmake.machine import boot_id
 
 
 class Pace:
@@ -80,14 +79,14 @@ class Pace:
             yield times
             stream.seek(0)
             stream.truncate()
-            json.dump({"boot": _boot(), "times": times}, stream)
+            json.dump({"boot": boot_id(), "times": times}, stream)
 
 
 def _parse(text: str) -> list[float]:
     """What an earlier boot, or a process that died while it wrote, left is void."""
     try:
         found = json.loads(text)
-        requests, tokens = found["times"] if found["boot"] == _boot() else (0, 0)
+        requests, tokens = found["times"] if found["boot"] == boot_id() else (0, 0)
         return [float(requests), float(tokens)]
     except (ValueError, KeyError, TypeError):
         return [0.0, 0.0]
@@ -95,7 +94,3 @@ def _parse(text: str) -> list[float]:
 
 def _now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)  # one clock for all processes, which nobody sets
-
-
-def _boot() -> str:
-    return _BOOT.read_text().strip() if _BOOT.exists() else ""

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Self
 
 from trajmake import files
 from trajmake.errors import BudgetSpentError
+from trajmake.machine import boot_id
 from trajmake.sessions import layout
 
 if TYPE_CHECKING:
     from trajmake.settings import Settings
 
 logger = logging.getLogger(__name__)
-_BOOT = Path("/proc/sys/kernel/random/boot_id")  # hosts of one name, as clones have, are told apart by it
 
 
 @dataclass(frozen=True)
@@ -113,5 +113,4 @@ def _read(path: Path) -> Spent:
 
 def _host() -> str:
     name = "".join(letter if letter.isalnum() or letter in "-." else "_" for letter in socket.gethostname())
-    boot = _BOOT.read_text().strip()[:8] if _BOOT.exists() else "0"
-    return f"{name}-{boot}"
+    return f"{name}-{boot_id()[:8]}"  # hosts of one name, as clones have, are told apart by it

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trajmake.errors import ClaimedError
+from trajmake.machine import boot_id
 
 SILENT_SECONDS = 300.0
 _BEATS = 10  # renewals in that time: a share may stall for most of it
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def take(lock: Path, silent: float = SILENT_SECONDS) -> Turn | None:
     handle, made = tempfile.mkstemp(prefix=f"{lock.name}-", dir=lock.parent)
     try:
         os.fchmod(handle, 0o644)  # other users of the session look at it too
-        os.write(handle, json.dumps({"host": socket.gethostname(), "boot": _boot(), "pid": os.getpid()}).encode())
+        os.write(handle, json.dumps({"host": socket.gethostname(), "boot": boot_id(), "pid": os.getpid()}).encode())
         os.close(handle)
         try:
             os.link(made, mine.path)
@@ -137,7 +137,7 @@ def _lives(path: Path, silent: float) -> bool:
             holder, renewed = json.loads(stream.read() or "null"), os.fstat(stream.fileno()).st_mtime
     except FileNotFoundError:
         return True  # it was superseded just now: look again
-    if holder is None or (holder["boot"] == _boot() and holder["host"] == socket.gethostname()):
+    if holder is None or (holder["boot"] == boot_id() and holder["host"] == socket.gethostname()):
         return False
     with tempfile.NamedTemporaryFile(prefix=f"{path.name}-", dir=path.parent) as now:
         return os.fstat(now.fileno()).st_mtime - renewed < silent
@@ -145,7 +145,3 @@ def _lives(path: Path, silent: float) -> bool:
 
 def _file(lock: Path, number: int) -> Path:
     return lock.with_name(f"{lock.name}.{number}")
-
-
-def _boot() -> str:
-    return _BOOT.read_text().strip() if _BOOT.exists() else ""
