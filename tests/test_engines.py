@@ -29,7 +29,7 @@ import images
 import pytest
 from own_podman import OwnPodman
 
-from trajmake.engines import ENGINES, choose, inside, select
+from trajmake.engines import ENGINES, UNPACKED, choose, inside, select
 from trajmake.engines.base import Container, ContainerLimits, Engine, Image, Result
 from trajmake.engines.container import ShellContainer
 from trajmake.engines.fake import FakeEngine
@@ -71,10 +71,10 @@ class Here:
 
 def options_for(name: str, folder: Path) -> dict[str, str]:
     """Those without a daemon keep everything in folders."""
-    return {"store": str(folder / "store"), "scratch": str(folder / "scratch")} if name == "namespace" else {}
+    return {"store": str(folder / "store"), "scratch": str(folder / "scratch")} if name in UNPACKED else {}
 
 
-@pytest.fixture(scope="module", params=["docker", "podman", "namespace"])
+@pytest.fixture(scope="module", params=["docker", "podman", "namespace", "apptainer"])
 def here(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
     """Each engine present; the others are skipped by name, with the reason."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -432,6 +432,12 @@ def test_files_do_not_leak_between_containers_of_one_image(here: Here) -> None:
         assert other.run("ls /only-here", timeout=10).exit_code != 0
 
 
+def test_a_folder_of_the_image_can_be_removed_and_made_again(here: Here) -> None:
+    """Where an overlay cannot mark a folder as its own the second step is an input/output error."""
+    with here.start() as container:
+        assert ok(container, "rm -r /home && mkdir /home && touch /home/new && ls /home") == "new"
+
+
 def test_git_works_in_a_fresh_repository(box: Container) -> None:
     """No "dubious ownership", and /dev/null is there."""
     command = """
@@ -651,7 +657,14 @@ def test_a_service_of_our_own_ends_with_its_process(here: Here) -> None:
     assert within(10, lambda: not folder.exists() and not running(str(folder)))
 
 
-# The namespace engine
+# The engines without a daemon
+
+
+@pytest.fixture
+def unpacked(here: Here) -> Here:
+    if here.engine.name not in UNPACKED:
+        pytest.skip("of the engines without a daemon only")
+    return here
 
 
 @pytest.fixture
@@ -661,26 +674,34 @@ def namespace(here: Here) -> Here:
     return here
 
 
-def test_leftovers_of_dead_owners_are_removed(namespace: Here) -> None:
+@pytest.fixture
+def apptainer(here: Here) -> Here:
+    if here.engine.name != "apptainer":
+        pytest.skip("of the engine apptainer only")
+    return here
+
+
+def test_leftovers_of_dead_owners_are_removed(unpacked: Here) -> None:
     """A power cut leaves a folder that nobody has locked; the next start removes it, whatever its modes."""
-    leftover = Path(namespace.options["scratch"]) / "old-12345678"
+    leftover = Path(unpacked.options["scratch"]) / "old-12345678"
     (leftover / "upper" / "closed").mkdir(parents=True)
     (leftover / "upper" / "closed" / "file").touch()
     (leftover / "owner.json").write_text('{"pid": 1, "start": 1}')
     (leftover / "upper" / "closed").chmod(0)
-    with namespace.start():
+    with unpacked.start():
         assert not leftover.exists()
 
 
-def test_two_processes_load_one_image(namespace: Here, tmp_path: Path) -> None:
+def test_two_processes_load_one_image(unpacked: Here, tmp_path: Path) -> None:
+    name = unpacked.engine.name
     script = (
         "import sys; sys.path[:0] = [sys.argv[1]]; from pathlib import Path; from trajmake.engines import select;"
-        "print(select('namespace', store=sys.argv[2]).load(Path(sys.argv[3]), sys.argv[4:]).id)"
+        f"print(select({name!r}, store=sys.argv[2]).load(Path(sys.argv[3]), sys.argv[4:]).id)"
     )
-    command = [sys.executable, "-c", script, str(ROOT), str(tmp_path / "store"), str(namespace.tarball)]
+    command = [sys.executable, "-c", script, str(ROOT), str(tmp_path / "store"), str(unpacked.tarball)]
     loaders = [subprocess.Popen([*command, f"t{n}"], stdout=subprocess.PIPE, text=True) for n in range(3)]
-    assert {loader.communicate()[0].strip() for loader in loaders} == {namespace.image.id}
-    found = select("namespace", store=tmp_path / "store").find(namespace.image.id)
+    assert {loader.communicate()[0].strip() for loader in loaders} == {unpacked.image.id}
+    found = select(name, store=tmp_path / "store").find(unpacked.image.id)
     assert found is not None and {"t0:latest", "t1:latest", "t2:latest"} <= set(found.tags)
     assert not list((tmp_path / "store").glob(".unpack-*"))
 
@@ -692,7 +713,7 @@ def test_without_an_overlay_the_image_is_copied(
     engine = select("namespace", store=namespace.options["store"], scratch="/proc/sys")
     with pytest.raises((EngineUnavailableError, OSError)):
         engine.start(namespace.image.id, name="x")
-    from trajmake.engines import namespace as module
+    from trajmake.engines import local as module
 
     furnish = module._furnish
 
@@ -702,10 +723,34 @@ def test_without_an_overlay_the_image_is_copied(
             (folder / "work").rmdir()
 
     monkeypatch.setattr(module, "_furnish", without_work)
-    with namespace.start() as container:
+    with namespace.start(limits=dataclasses.replace(LIMITS, disk_mb=20)) as container:
         assert ok(container, "echo copied > /etc/x; cat /etc/x") == "copied"
+        assert "take more than 20 MiB" in container.run("head -c 60M /dev/zero > /big; sleep 9", timeout=30).text
     assert "copying the image" in caplog.text
     assert not (Path(namespace.options["store"]) / namespace.image.id[7:] / "rootfs/etc/x").exists()
+
+
+def test_settings_of_the_user_for_apptainer_do_not_count(
+    apptainer: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sites and users have apptainer bind folders and set variables; a run must be the same everywhere."""
+    (tmp_path / "file").write_text("the user's")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("APPTAINER_BIND", f"{tmp_path}:/srv")
+    monkeypatch.setenv("APPTAINERENV_TOKEN", "secret")
+    with apptainer.start() as container:
+        assert ok(container, "ls -A /srv /sys 2>/dev/null || true") == "/sys:"
+        names = {line.partition("=")[0] for line in ok(container, "env").splitlines()}
+        assert names == {"PATH", "HOME", "HOSTNAME", "FROM_IMAGE", "U", "PWD", "OLDPWD", "SHLVL", "_"}
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root's own case")
+def test_apptainer_is_not_for_root() -> None:
+    """Root in there is root of the machine's devices: `chmod 600 /dev/null` would be felt everywhere."""
+    with pytest.raises(EngineUnavailableError, match="not for root") as caught:
+        select("apptainer").version()
+    assert caught.value.hint
 
 
 def without_root(user: pwd.struct_passwd, engine: str, home: Path, check: str, **variables: str) -> None:
@@ -737,12 +782,13 @@ def without_root(user: pwd.struct_passwd, engine: str, home: Path, check: str, *
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the suite runs as a user already")
-def test_the_namespace_engine_passes_without_root() -> None:
+@pytest.mark.parametrize("engine", UNPACKED)
+def test_the_engines_without_a_daemon_pass_without_root(engine: str) -> None:
     """The whole suite again, as nobody."""
     home = Path(tempfile.mkdtemp(prefix="trajmake-nobody-"))
     try:
-        check = "import trajmake.engines.unshare as u; print(*u.available(), *sys.version_info[:2])"
-        without_root(pwd.getpwnam("nobody"), "namespace", home, check)
+        check = f"from trajmake.engines import select; print(bool(select({engine!r}).version()))"
+        without_root(pwd.getpwnam("nobody"), engine, home, check)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -765,7 +811,7 @@ def test_an_unknown_engine_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="docker, namespace") as caught:
         select("dokcer")
     assert "dokcer" in caught.value.message
-    assert set(ENGINES) >= {"docker", "namespace", "fake"}
+    assert set(ENGINES) >= {"docker", "namespace", "apptainer", "fake"}
 
 
 def test_auto_takes_docker_where_a_daemon_answers_else_namespaces(

@@ -91,7 +91,7 @@ def render(folder: Annotated[Path, typer.Option(help="The project's folder.")] =
 @demo_app.command("prepare")
 def prepare(
     destination: Annotated[Path, typer.Option(help="Folder for instances.jsonl and images/.")] = Path("demo/data"),
-    engine: Annotated[str, typer.Option(help="docker, podman, namespace or auto.")] = "auto",
+    engine: Annotated[str, typer.Option(help="docker, podman, namespace, apptainer or auto.")] = "auto",
     base_image: Annotated[
         Optional[str],  # noqa: UP045 - typer reads the annotation at run time
         typer.Option(help="A Docker image to build on, instead of this machine's own interpreter and shell."),

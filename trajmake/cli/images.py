@@ -21,7 +21,7 @@ app = typer.Typer(help="Images that Trajmake loaded: see them, free them.", no_a
 _Config = Annotated[Path, typer.Option("--configfile", help="The session's configuration: it names engine and store.")]
 _Engine = Annotated[
     Optional[str],  # noqa: UP045 - typer reads the annotation at run time
-    typer.Option(help="docker, podman, namespace or auto, whatever the configuration says."),
+    typer.Option(help="docker, podman, namespace, apptainer or auto, whatever the configuration says."),
 ]
 
 

@@ -63,12 +63,12 @@ def _build(
     destination: Path, bugs: list[Bug], base_key: str, engine: str, base_image: str | None, jobs: int
 ) -> dict[str, dict[str, Any] | None]:
     from trajmake.demo import base, instances  # not when there is nothing to do
-    from trajmake.engines import choose, select
+    from trajmake.engines import UNPACKED, choose, select
 
     name = choose(engine)[0]
     # What is unpacked for the proof goes afterwards, so it does not belong among the user's images.
     store = (destination / "store").resolve()
-    runner = select(name, store=store) if name == "namespace" else select(name)
+    runner = select(name, store=store) if name in UNPACKED else select(name)
     start = base.prepare_base(destination / "base" / base_key, base_image, destination / "sdists")
 
     def build(bug: Bug) -> dict[str, Any]:

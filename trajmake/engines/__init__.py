@@ -31,6 +31,12 @@ def _podman(**options: Any) -> Engine:
     return PodmanEngine(**options)
 
 
+def _apptainer(**options: Any) -> Engine:
+    from trajmake.engines.apptainer import ApptainerEngine
+
+    return ApptainerEngine(**options)
+
+
 def _fake(**options: Any) -> Engine:
     from trajmake.engines.fake import FakeEngine
 
@@ -41,10 +47,13 @@ ENGINES: dict[str, Callable[..., Engine]] = {
     "docker": _docker,
     "podman": _podman,
     "namespace": _namespace,
+    "apptainer": _apptainer,
     "fake": _fake,
 }
 """Name to loader. ``auto`` takes the first of docker and namespace that can run here."""
 
+UNPACKED = ("namespace", "apptainer")
+"""Engines without a daemon, which keep unpacked images in a folder, their option ``store``."""
 
 ADVICE = "Start a Docker daemon, or allow user namespaces (sysctl -w user.max_user_namespaces=15000)."
 """What to do where no engine can run."""
@@ -104,7 +113,7 @@ def configured(options: Settings) -> Engine:
         EngineUnavailableError: ``auto``, and none can run here.
     """
     name = choose(options.engine)[0]
-    if name == "namespace":
+    if name in UNPACKED:
         return select(name, store=options.images.store or Path(options.output_dir) / "store")
     return select(name)
 
@@ -114,7 +123,7 @@ def select(name: str = "auto", **options: Any) -> Engine:
 
     Args:
         name: A key of :data:`ENGINES`, or ``auto``.
-        options: Arguments of the engine's class, such as ``store`` of ``namespace``.
+        options: Arguments of the engine's class, such as ``store`` of those in :data:`UNPACKED`.
 
     Raises:
         ConfigError: no such engine.

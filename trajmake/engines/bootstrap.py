@@ -16,7 +16,8 @@ Why it is written as it is:
   background process could hang or pollute later replies.
 * The file is the one bash makes for a here-string (it is given a text longer
   than a pipe holds, since bash 5.1 uses a pipe for short ones): no fork, no
-  name left behind for ``grep -r / `` to find.
+  name left behind for ``grep -r / `` to find. bash makes it read-only, which
+  stops all but root.
 * ``set -m`` gives each command its process group, so that ``kill 0`` in it does
   not reach our processes, and SIGINT is not ignored in it.
 * Requests come as ``eval '...'``: when no process can be forked (a fork bomb was
@@ -85,7 +86,11 @@ tm_runner() {
 }
 tm_open() {
   local TMPDIR
-  for TMPDIR in /tmp /var/tmp / /dev/shm; do exec 7<<<"$tm_pad" && exec 9>/proc/self/fd/7 && return; done
+  for TMPDIR in /tmp /var/tmp / /dev/shm; do
+    exec 7<<<"$tm_pad" || continue
+    exec 9>/proc/self/fd/7 && return
+    "$tm_chmod" 600 /proc/self/fd/7 && exec 9>/proc/self/fd/7 && return
+  done
 }
 tm_run() {
   tm_open || { tm_say "$1 full"; return; }

@@ -1,4 +1,4 @@
-"""First program in a namespace container: builds its world, then becomes its bash.
+"""First program of a container: builds its world, then becomes its bash, or what will build and become it.
 
 Run as a script by the namespace engine under util-linux ``unshare``, in fresh
 mount, pid, network, uts and ipc namespaces, as their root. Imports the standard
@@ -60,10 +60,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def main(spec: dict[str, Any]) -> None:
     """Build the container that ``spec`` describes and exec its bash; does not return."""
-    os.setsid()
     for path in spec["join"]:
         with open(path, "w") as stream:
             stream.write("0")  # the writer itself
+    if "command" in spec:  # another program builds the container
+        _inherit_nothing()
+        os.execve(spec["command"][0], spec["command"], spec["env"])
+    os.setsid()
     os.chdir(spec["scratch"])
     if spec["overlay"]:
         _overlay(spec["rootfs"], spec["userxattr"])
@@ -203,7 +206,7 @@ def _drop_privileges() -> None:
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
 
 
-def _become_bash(env: dict[str, str]) -> None:
+def _inherit_nothing() -> None:
     # What Python ignores, and what nohup or a shell made its job ignore: every child would too. By the
     # system call, because glibc refuses 32 and 33, which its own posix_spawn leaves ignored in a child.
     _, rt_sigaction = SYSCALLS[os.uname().machine]
@@ -211,6 +214,10 @@ def _become_bash(env: dict[str, str]) -> None:
         _check(_libc.syscall(rt_sigaction, signum, bytes(32), None, ctypes.c_size_t(8)), f"signal {signum}")
     os.umask(0o022)
     os.closerange(3, 4096)
+
+
+def _become_bash(env: dict[str, str]) -> None:
+    _inherit_nothing()
     for folder in [*env["PATH"].split(":"), "/usr/local/bin", "/usr/bin", "/bin"]:
         path = os.path.join(folder or "/", "bash")
         if os.access(path, os.X_OK):
