@@ -126,8 +126,8 @@ class Settings(Section):
     output_dir: str = Field("outputs", pattern=r"^[^{}]+$", description="Where everything is written.")
     engine: str = Field(
         "auto",
-        description="Where commands run: `docker`, `podman`, `namespace`, `apptainer`, or `auto` (Docker where a daemon "
-        "answers, else `namespace`).",
+        description="Where commands run: `docker`, `podman`, `namespace`, `apptainer`, or `auto` (Docker where a "
+        "daemon answers, else `namespace`).",
     )
     max_parallel_instances: int = Field(
         0, ge=0, description="Containers at a time, whatever `-j` says (0: no limit). MAX_PARALLEL_INSTANCES overrides."
