@@ -628,6 +628,16 @@ def test_an_image_without_bash(here: Here, tmp_path: Path) -> None:
         here.engine.start(image.id, name=f"{UNIQUE} nobash")
 
 
+def test_an_image_may_keep_files_from_everybody_but_root(here: Here, tmp_path: Path) -> None:
+    """Red Hat's /etc/shadow has no permission at all; a user who copies the image cannot read it."""
+    layer = images.tar_of(images.member("etc/shadow", b"root:*:::::::\n", mode=0), images.folder("var/closed", 0))
+    tarball = tmp_path / "shadow.tar"
+    images.save(tarball, [images.base_layer(), layer], tags=[f"trajmake-test-nobash:{UNIQUE}"])
+    image = here.engine.load(tarball)
+    with here.engine.start(image.id, name=f"{UNIQUE}/shadow", limits=LIMITS) as container:
+        assert ok(container, "head -c 4 /etc/shadow; ls -A /var/closed") == "root"
+
+
 def test_archives_that_are_none(here: Here, tmp_path: Path) -> None:
     cut = tmp_path / "cut.tar"
     cut.write_bytes(here.tarball.read_bytes()[:2_000_000])

@@ -181,10 +181,9 @@ class LocalEngine(ABC):
         try:
             _furnish(folder, wanted.rootfs, overlay)
             command = self._command(folder, wanted, group, overlay)
-            written = folder / ("upper" if overlay else "merged")
-            before = folder_bytes(written) if wanted.limits.disk_mb else 0
+            before = folder_bytes(folder) if wanted.limits.disk_mb else 0
             process = _spawn(folder, group, command, (lock, wanted.in_use))
-            watch = DiskWatch(wanted.limits.disk_mb, lambda: folder_bytes(written) - before)
+            watch = DiskWatch(wanted.limits.disk_mb, lambda: folder_bytes(folder) - before)
             return self._open(wanted, _Body(process, folder, group), watch)
         except BaseException:  # whatever it is, nothing may be left behind
             _Body(process, folder, group).end()
@@ -275,14 +274,19 @@ def _spawn(folder: Path, group: ControlGroup, command: list[str], keep: tuple[in
 
 
 def _furnish(folder: Path, rootfs: Path, overlay: bool) -> None:
-    names = ("lower", "upper", "work", "merged") if overlay else ()
-    for name in names:
-        (folder / name).mkdir(mode=0o755)
-    if not overlay:
-        command = ["cp", "-a", "--reflink=auto", str(rootfs), str(folder / "merged")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise EngineUnavailableError(f"The image cannot be copied to {folder}: {done.stderr.strip()[-300:]}.")
+    if overlay:
+        for name in ("lower", "upper", "work", "merged"):
+            (folder / name).mkdir(mode=0o755)
+        return
+    copy = ["cp", "-a", "--reflink=auto", str(rootfs), str(folder / "merged")]
+    done = subprocess.run(copy, capture_output=True, text=True, check=False)
+    if done.returncode and os.geteuid() != 0:
+        # A user cannot read what an image keeps from everybody but root, as Red Hat's do with /etc/shadow.
+        subprocess.run(["chmod", "-R", "u+rX", str(rootfs)], capture_output=True, check=False)
+        remove_tree(folder / "merged")
+        done = subprocess.run(copy, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise EngineUnavailableError(f"The image cannot be copied to {folder}: {done.stderr.strip()[-300:]}.")
 
 
 def _environment(image: list[str]) -> dict[str, str]:
