@@ -29,11 +29,10 @@ _OPTIONS = (
     *("--net", "--network", "none", "--dns", "127.0.0.1", "--hostname", HOSTNAME, "--cwd", "/", "--writable"),
 )
 _NO_PROGRAM = "executable file not found"
-_OPEN = "/proc/self/fd"
 # $1 and $2 are the limits of bash's ulimit, the rest the variables. bash is started twice, since what apptainer
 # puts into the environment only goes with all of it.
 _BECOME_BASH = f"""
-for fd in {_OPEN}/*; do fd=${{fd##*/}}; ((fd > 2)) && eval "exec $fd>&-"; done
+for fd in /proc/self/fd/*; do fd=${{fd##*/}}; ((fd > 2)) && eval "exec $fd>&-"; done
 [[ -s /etc/hosts || ! -d /etc ]] || printf '127.0.0.1\\tlocalhost {HOSTNAME}\\n' >/etc/hosts
 [[ $1 == 0 ]] || ulimit -d "$1"
 [[ $2 == 0 ]] || ulimit -u "$2"
@@ -72,12 +71,14 @@ class ApptainerEngine(LocalEngine):
 
     def _command(self, folder: Path, wanted: Wanted, group: ControlGroup, overlay: bool) -> list[str]:
         root = folder / "merged"
-        for name in ("dev", "proc"):
-            mount_point(root, name)
         (folder / "shm").mkdir()
-        lent: list[str] = ["--bind", "/dev/full", *_bind(folder / "shm", "/dev/shm")]
+        lent = ["--bind", "/dev/full", *_bind(folder / "shm", "/dev/shm")]
+        try:
+            for place in ("dev", "proc", *wanted.mounts):
+                mount_point(root, place)
+        except OSError as error:
+            raise EngineUnavailableError(f"Container {wanted.name} cannot be started: {error}.") from None
         for at, path in wanted.mounts.items():
-            mount_point(root, at)
             lent += _bind(path, at, "ro")
         rlimits = group.rlimits(wanted.limits)
         memory = rlimits.get("RLIMIT_DATA", 0) >> 10

@@ -1,7 +1,8 @@
 """First program of a container: builds its world, then becomes its bash, or what will build and become it.
 
 Run as a script by the namespace engine under util-linux ``unshare``, in fresh
-mount, pid, network, uts and ipc namespaces, as their root. Imports the standard
+mount, pid, network, uts and ipc namespaces, as their root. Before apptainer it
+only joins the control groups and sheds what it inherited. Imports the standard
 library only: once the host's file system is gone nothing more can be imported.
 
 The root is changed by pivot_root and the old root unmounted, so that unlike
