@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from trajmake import files
-from trajmake.errors import ClaimedError, DiskFullError, KeyMissingError
+from trajmake.errors import ClaimedError, DiskFullError, KeyMissingError, OutOfMemoryError
 from trajmake.outcomes import Status
 from trajmake.sessions import faults, layout, locks, status
 from trajmake.sessions.status import StatusLine
@@ -164,6 +164,19 @@ def test_json_comes_back_as_it_was_even_with_half_a_surrogate_pair(tmp_path):
     files.write_json(tmp_path / "x.json", value, indent=None)
     assert files.read_json(tmp_path / "x.json") == value
     assert (tmp_path / "x.json").read_bytes().count(b"\n") == 1
+
+
+def test_a_job_without_memory_is_a_fault_of_the_machine(tmp_path):
+    """A real one: its address space is bounded. Neither a defect of ours nor the model's failure."""
+    code = (
+        "import resource, sys; from trajmake.stages.boundary import log_to\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))\n"
+        "with log_to(sys.argv[1]): bytes(1 << 32)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "log"], capture_output=True, text=True, check=False)
+    assert done.returncode == OutOfMemoryError.exit_code
+    assert "own process got no memory" in done.stderr and "Hint:" in done.stderr and "Traceback" not in done.stderr
+    assert "MemoryError" in (tmp_path / "log").read_text()
 
 
 def test_stages_that_share_a_process_have_a_log_each(tmp_path):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trajmake.errors import DiskFullError, reported
+from trajmake.errors import DiskFullError, OutOfMemoryError, reported
 from trajmake.llm.redaction import clean, environment_secrets
 from trajmake.sessions import faults, layout
 from trajmake.sessions.faults import CarriedFault, Fault
@@ -156,11 +156,13 @@ class _JobLog(logging.FileHandler):
 
 
 def _typed(error: Exception) -> Exception:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = error.filename2 or error.filename or "a file of this job"
-        full = DiskFullError(
-            f"No space left while writing {where}.", "Free disk space, then run the same command again."
-        )
-        full.__traceback__ = error.__traceback__
-        return full
+    """What an exception of Python's own says of the machine."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        where = error.filename2 or error.filename or "a file of this job"  # type: ignore[attr-defined]
+        hint = "Free disk space, then run the same command again."
+        return DiskFullError(f"No space left while writing {where}.", hint).with_traceback(error.__traceback__)
+    if number == errno.ENOMEM or isinstance(error, MemoryError):
+        hint = "Run fewer jobs at a time (-j), or give each more memory; then run the same command again."
+        return OutOfMemoryError("This job's own process got no memory.", hint).with_traceback(error.__traceback__)
     return error
