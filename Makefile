@@ -1,9 +1,9 @@
 # What a user types. Needs Linux, Python 3.11 or newer with venv, git, make and a package index.
-# Variables: PYTHON (interpreter for .venv), JOBS, ENGINE and OUTPUT (for `make demo`), PYTEST_ARGS, CHAOS_ARGS.
+# Variables: PYTHON (interpreter for .venv), JOBS, ENGINE and OUTPUT (for `make demo`), PYTEST_ARGS, CHAOS_ARGS, BENCH_ARGS.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env swebench demo test chaos lint format lock bench-dataset bench-images bench-report bench-watch pictures clean
+.PHONY: help env swebench demo test chaos lint format lock bench bench-dataset bench-images bench-report bench-watch pictures clean
 
 BIN := $(CURDIR)/.venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
@@ -20,6 +20,7 @@ REPORT := $(OUTPUT)/results/demo/report.html
 PAGES := $(OUTPUT)/results/demo/html
 PYTEST_ARGS ?=
 CHAOS_ARGS ?=
+BENCH_ARGS ?=
 # By another name, because `make -n` would run a line that holds MAKE itself.
 REMAKE := $(MAKE) --no-print-directory
 
@@ -67,6 +68,8 @@ swebench: $(ENV) ## create .venv-swebench, with whose graders the tests compare 
 	@# uv does not know what pip is told of indexes and certificates.
 	$(UV) --no-config $(SWEBENCH) || $(PIP:install=--python .venv-swebench/bin/python install) $(SWEBENCH)
 	$(UV) --no-config $(SWEBENCH4) || $(PIP:install=--python .venv-swebench/bin/python install) $(SWEBENCH4)
+	@# As ours is, since benches compare the two.
+	@$(BIN)/python -m compileall -q -j 0 .venv-swebench >/dev/null || true
 
 demo: $(ENV) ## run the demo: prepare the instances, run, print the report
 	$(RUN) $(BIN)/python -m trajmake.demo --destination demo/data $(if $(ENGINE),--engine $(ENGINE))
@@ -111,6 +114,10 @@ lock: $(ENV) ## resolve all locked requirements anew
 	$(BIN)/uv pip compile --quiet --no-config --python-platform linux --python-version 3.12 --generate-hashes --upgrade \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --override $(BUNDLE)/unneeded.txt \
 	  -o $(BUNDLE)/requirements.txt $(BUNDLE)/requirements.in
+
+bench: $(ENV) ## measure everything (after `make swebench`), write bench/results.json and docs/performance.md (BENCH_ARGS)
+	$(RUN) $(BIN)/python -m trajmake.demo --destination demo/data
+	$(RUN) $(BIN)/python bench/all.py $(BENCH_ARGS)
 
 bench-dataset: $(ENV) ## measure what a dataset of 20,000 rows and 2 GB adds to a dry run
 	$(RUN) $(BIN)/python bench/dataset_index.py
