@@ -85,7 +85,7 @@ def run(side: Side) -> Cost:
             subprocess.run(
                 command,
                 cwd=side.cwd,
-                env=os.environ | side.env,
+                env=environment() | side.env,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -96,6 +96,11 @@ def run(side: Side) -> Cost:
             end = log.read_text(errors="replace")[-3000:]
             raise RuntimeError(f"{side.name}: exit code {cost.code} of {' '.join(side.command)}\n{end}")
     return cost
+
+
+def environment() -> dict[str, str]:
+    """This process's, but for what would make every start compile its modules anew."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def compare(sides: Sequence[Side], pairs: int, warm_up: bool = True) -> dict[str, list[Cost]]:
@@ -117,8 +122,15 @@ def compare(sides: Sequence[Side], pairs: int, warm_up: bool = True) -> dict[str
             print(f"{turn}: {side.name}: {cost.wall:.2f} s, of CPU {cost.cpu:.2f} s", flush=True)
         first = products[sides[0].name]
         for name, product in products.items():
-            assert product == first, f"{name} and {sides[0].name} did not produce the same:\n{product}\n{first}"
+            assert product == first, f"{name} and {sides[0].name} did not produce the same: {_unlike(product, first)}"
     return costs
+
+
+def _unlike(one: object, other: object) -> str:
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key))
+        return "\n".join(f"{key}: {one.get(key)!s:.1500}\n  and {other.get(key)!s:.1500}" for key in keys[:3])
+    return f"{one!s:.1500}\n  and {other!s:.1500}"
 
 
 def rows(

@@ -1,0 +1,92 @@
+"""Projects for benches: the demo's instances many times over, in a folder of their own, run by this checkout."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trajmake import demo
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / "demo" / "data"
+
+
+def rows(number: int) -> list[dict[str, Any]]:
+    """So many instances made of the demo's whose tests pytest runs; ``of`` names the one each was made of.
+
+    Tests whose ids hold a blank are not required, for SWE-bench's parsers cut ids there, and instances that
+    require others of them are left out.
+    """
+    demo.prepare(DATA)
+    found = [json.loads(line) for line in (DATA / "instances.jsonl").read_text().splitlines()]
+    found = [row for row in found if row["test_output_parser"] == "python/parse_log_pytest"]
+    for row in found:
+        for key in ("FAIL_TO_PASS", "PASS_TO_PASS"):
+            row[key] = [identity for identity in row[key] if " " not in identity]
+    found = [row for row in found if row["FAIL_TO_PASS"] and row["PASS_TO_PASS"]]
+    made = []
+    for index in range(number):
+        row = dict(found[index % len(found)])
+        row |= {
+            "of": row["instance_id"],
+            "instance_id": f"{row['instance_id']}-{index}",
+            "image_storage_uri": str(DATA / row["image_storage_uri"]),
+        }
+        made.append(row)
+    return made
+
+
+def make(folder: Path, dataset: list[dict[str, Any]], **config: Any) -> Path:
+    """A folder with a dataset and a configuration (``config`` over the defaults)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in dataset))
+    settings = {"session": "bench", "dataset": "rows.jsonl", "output_dir": "outputs", **config}
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    return folder
+
+
+def snakemake(folder: Path, jobs: int, *arguments: str) -> list[str]:
+    """The command that runs this checkout's workflow on the project in ``folder``."""
+    command = [sys.executable, "-m", "snakemake", "-j", str(jobs), "-s", str(ROOT / "Snakefile")]
+    return [*command, "--directory", str(folder), "--configfile", str(folder / "config.yaml"), *arguments]
+
+
+@contextlib.contextmanager
+def loaded(dataset: list[dict[str, Any]]) -> Iterator[Mapping[str, str]]:
+    """The rows' images in the Docker daemon: URI → name. Removed again, unless they were there before."""
+    had = set(_docker("images", "--all", "--quiet", "--no-trunc").split())
+    names: dict[str, str] = {}
+    ours = []
+    for uri in sorted({row["image_storage_uri"] for row in dataset}):
+        said = _docker("load", "--quiet", "--input", uri)
+        identity = _docker("image", "inspect", "--format", "{{.Id}}", said.split(": ", 1)[1].strip()).strip()
+        names[uri] = f"trajmake-bench:{Path(uri).stem.lower()[:100]}"
+        _docker("tag", identity, names[uri])
+        if identity not in had:
+            ours.append(names[uri])
+    try:
+        yield names
+    finally:
+        for name in ours:
+            subprocess.run(["docker", "rmi", name], capture_output=True, check=False)
+
+
+def quiet(prefix: str) -> None:
+    """Remove all containers whose name begins so: nothing of a round may go on in the next."""
+    for name in _docker("ps", "--all", "--format", "{{.Names}}").split():
+        if name.startswith(prefix):
+            subprocess.run(["docker", "rm", "--force", name], capture_output=True, check=False)
+
+
+def _docker(*arguments: str) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"docker {arguments[0]} failed: {done.stderr.strip()}\nHint: start the Docker daemon.")
+    return done.stdout
