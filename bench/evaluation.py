@@ -5,7 +5,7 @@
 The demo's instances, several times over, with their own fixes as predictions; the images are in the
 daemon before, on both sides. Ours is measured twice: the same work (no control run, trajectories there), and what
 a user types, from the predictions to the pages, with the control run, which tests each resolved patch a second time.
-Both sides must say the same of each instance, and of each required test. Needs Docker and ``make swebench``.
+Both sides must say the same of each instance, and of each required test. Needs root, dockerd and ``make swebench``.
 
 The price beyond the tests themselves: the same with test commands of SECONDS more, against their own time alone.
 """

@@ -12,7 +12,10 @@ from typing import Any
 
 import yaml
 
-from trajmake import demo
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+import own_daemon
+
+from trajmake import borrowed, demo
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "demo" / "data"
@@ -60,22 +63,20 @@ def snakemake(folder: Path, jobs: int, *arguments: str) -> list[str]:
 
 @contextlib.contextmanager
 def loaded(dataset: list[dict[str, Any]]) -> Iterator[Mapping[str, str]]:
-    """The rows' images in the Docker daemon: URI → name. Removed again, unless they were there before."""
-    had = set(_docker("images", "--all", "--quiet", "--no-trunc").split())
-    names: dict[str, str] = {}
-    ours = []
-    for uri in sorted({row["image_storage_uri"] for row in dataset}):
-        said = _docker("load", "--quiet", "--input", uri)
-        identity = _docker("image", "inspect", "--format", "{{.Id}}", said.split(": ", 1)[1].strip()).strip()
-        names[uri] = f"trajmake-bench:{Path(uri).stem.lower()[:100]}"
-        _docker("tag", identity, names[uri])
-        if identity not in had:
-            ours.append(names[uri])
-    try:
+    """The rows' images in a Docker daemon of the bench's own: URI → name.
+
+    One that others use would do their work too, and holds their images. It has no bridge, which spares either side
+    the making of networks.
+    """
+    if why := own_daemon.lacking():
+        sys.exit(f"This bench cannot run: {why}.")
+    with own_daemon.OwnDaemon() as daemon, borrowed.environment(DOCKER_HOST=daemon.url):
+        names: dict[str, str] = {}
+        for uri in sorted({row["image_storage_uri"] for row in dataset}):
+            identity = _docker("load", "--quiet", "--input", uri).split(": ", 1)[1].strip()
+            names[uri] = f"trajmake-bench:{Path(uri).stem.lower()[:100]}"
+            _docker("tag", identity, names[uri])
         yield names
-    finally:
-        for name in ours:
-            subprocess.run(["docker", "rmi", name], capture_output=True, check=False)
 
 
 def quiet(prefix: str) -> None:
@@ -88,5 +89,5 @@ def quiet(prefix: str) -> None:
 def _docker(*arguments: str) -> str:
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
-        sys.exit(f"docker {arguments[0]} failed: {done.stderr.strip()}\nHint: start the Docker daemon.")
+        sys.exit(f"docker {arguments[0]} failed: {done.stderr.strip()}")
     return done.stdout

@@ -5,7 +5,7 @@
 The demo's instances, several times over; one server on loopback gives everybody the same scripted answers, twelve of
 them to a run, by the number of the step. Both read mini-swe-agent's own ``swebench.yaml``. Theirs (``mini-extra
 swebench``) runs commands in Docker, ours in Docker and, told apart, in namespaces. Images are there before. All must
-make the same patches with the same number of requests. Needs Docker and ``make swebench``, whose ``datasets`` is used.
+make the same patches with the same number of requests. Needs root and dockerd.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 import made_projects as projects
 import minisweagent
 import pairs
-import theirs
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from openai_server import Handler, OpenAIServer, answer
@@ -43,13 +42,6 @@ STEPS = [
     "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT && cat patch.txt",
 ]
 ANSWERS = [answer(f"Step {number}: I look further.", [step]) for number, step in enumerate(STEPS, 1)]
-# mini-swe-agent and litellm are our environment's, the same on both sides; only `datasets` is not there.
-RUNNER = """
-import sys
-sys.path.append(sys.argv.pop(1))
-from minisweagent.run.benchmarks.swebench import app
-app()
-"""
 
 
 def by_step(handler: Handler, body: dict[str, Any]) -> None:
@@ -73,9 +65,8 @@ class Both:
             for row in self.rows:
                 known = {key: row[key] for key in ("instance_id", "problem_statement")}
                 stream.write(json.dumps(known | {"image_name": images[row["image_storage_uri"]]}) + "\n")
-        (folder / "run.py").write_text(RUNNER)
-        packages = next(theirs.FOLDER.glob("lib/python*/site-packages"))
-        command = [sys.executable, str(folder / "run.py"), str(packages), "--subset", str(folder), "--split", "test"]
+        runner = str(Path(sys.executable).with_name("mini-extra"))  # our environment's: the same packages on both sides
+        command = [runner, "swebench", "--subset", str(folder), "--split", "test"]
         command += ["--workers", str(self.workers), "--output", str(folder / "out"), "--model", "openai/bench"]
         for spec in (str(PROMPT), f"model.model_kwargs.api_base={self.server.url}"):
             command += ["--config", spec]
@@ -152,7 +143,6 @@ def main() -> None:
     parser.add_argument("--instances", type=int, default=16)
     parser.add_argument("--workers", type=int, default=2)
     chosen = parser.parse_args()
-    theirs.need_swebench()
     result = pairs.Result("trajectories", chosen, "mini-swe-agent", "litellm")
     rows = projects.rows(chosen.instances)
     with (

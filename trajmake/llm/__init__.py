@@ -24,7 +24,17 @@ __all__ = ["PROVIDERS", "ContextExceeded", "Gateway", "LimitReached", "Retry", "
 
 def _litellm(model: ModelSettings, instance_id: str) -> Provider:
     from trajmake.llm.litellm_provider import LiteLLMProvider
+    from trajmake.llm.openai_provider import OpenAIProvider, suits
 
+    if suits(model):
+        return OpenAIProvider(
+            model.model,
+            base_url=model.base_url,
+            api_key_env=model.api_key_env,
+            temperature=model.temperature,
+            top_p=model.top_p,
+            max_output_tokens=model.max_output_tokens,
+        )
     return LiteLLMProvider(
         model.model,
         api_key_env=model.api_key_env,

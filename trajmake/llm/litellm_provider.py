@@ -7,21 +7,17 @@ per call; repeating it is the gateway's work.
 
 from __future__ import annotations
 
-import email.utils
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from trajmake import borrowed
-from trajmake.errors import KeyMissingError, KeyRefusedError, ProviderRefusedError
+from trajmake.errors import ProviderRefusedError
 from trajmake.llm.base import Completion, Usage
 from trajmake.llm.errors import ContextExceeded, Transient
 from trajmake.llm.redaction import clean, secrets
-
-_NO_KEY = "none"  # OpenAI's client insists on some key, also for a local server that wants none
-_LONGEST_MESSAGE = 2000  # some errors of litellm quote whole answers
+from trajmake.llm.refusals import LONGEST_MESSAGE, NO_KEY, key_of, seconds_of, translated
 
 
 class LiteLLMProvider:
@@ -64,7 +60,7 @@ class LiteLLMProvider:
             "num_retries": 0,
             "max_retries": 0,
             "drop_params": True,
-            **_caching(model),
+            **caching(model),
             **(options or {}),
         }
 
@@ -98,14 +94,8 @@ class LiteLLMProvider:
 
     def _key(self) -> str | None:
         if not self._api_key_env:
-            return _NO_KEY if self._base_url else None
-        key = os.environ.get(self._api_key_env, "").strip()
-        if not key:
-            raise KeyMissingError(
-                f"The key of {self.model} is missing: the environment variable {self._api_key_env} is not set.",
-                f"export {self._api_key_env}=..., or choose other models (config key `models`).",
-            )
-        return key
+            return NO_KEY if self._base_url else None
+        return key_of(self.model, self._api_key_env)
 
     def _translated(self, error: Exception, litellm: Any) -> Exception:
         """The same trouble in this project's terms, with the provider's message and without the key."""
@@ -113,7 +103,7 @@ class LiteLLMProvider:
         codes = {getattr(cause, "code", None) for cause in _chain(error)}
         cause = next((cause for cause in _chain(error) if isinstance(cause, OSError)), None)
         said = str(error) if cause is None or str(cause) in str(error) else f"{error} ({cause})"
-        text = str(clean(said, secrets([self._api_key_env])))[:_LONGEST_MESSAGE]
+        text = str(clean(said, secrets([self._api_key_env])))[:LONGEST_MESSAGE]
         if isinstance(error, litellm.ContextWindowExceededError) or "context_length_exceeded" in codes:
             return ContextExceeded(text)
         if missing := _import_error(error):  # litellm dresses its own defects up as dropped connections
@@ -121,17 +111,14 @@ class LiteLLMProvider:
                 f"litellm cannot make the request for {self.model}: {missing}.",
                 "Install the versions of the lock file.",
             )
-        if status in (401, 403):
-            return KeyRefusedError(
-                f"{self.model} refuses the key: {text}", f"Look at the key in {self._api_key_env or 'the environment'}."
-            )
-        if "insufficient_quota" in codes:  # a 429 that no waiting mends
-            return ProviderRefusedError(f"{self.model} has no quota left for this key: {text}", "Look at its billing.")
-        if isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 425, 429):
-            return ProviderRefusedError(
-                f"{self.model} refuses the request: {text}", "Look at `model`, `base_url` and `options` of this model."
-            )
-        return Transient(text, status=status, retry_after=_retry_after(error))
+        return translated(
+            self.model,
+            text,
+            status=status if isinstance(status, int) else None,
+            codes=codes,
+            key_variable=self._api_key_env,
+            retry_after=_retry_after(error),
+        )
 
 
 def _litellm() -> Any:
@@ -152,7 +139,7 @@ def is_listed(model: str) -> bool:
         return False
 
 
-def _caching(model: str) -> dict[str, Any]:
+def caching(model: str) -> dict[str, Any]:
     """Anthropic caches a prompt only where it is asked to: mark the end of the conversation, as its agents do."""
     if "claude" not in model and "anthropic" not in model:
         return {}
@@ -225,16 +212,16 @@ def _import_error(error: Exception) -> ImportError | None:
 
 
 def _retry_after(error: Exception) -> float | None:
-    """Seconds of the ``Retry-After`` header: a number or an HTTP date (RFC 9110, 10.2.3)."""
     for cause in _chain(error):
         headers = getattr(getattr(cause, "response", None), "headers", None) or {}
         if value := headers.get("retry-after"):
-            try:
-                return max(0.0, float(value))
-            except ValueError:
-                pass
-            try:
-                return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-            except ValueError:
-                return None
+            return seconds_of(value)
     return None
+
+
+def is_too_long(said: str) -> bool:
+    """Whether a provider's words say that the conversation exceeds the context window; litellm knows them."""
+    _litellm()
+    from litellm.litellm_core_utils.exception_mapping_utils import ExceptionCheckers
+
+    return bool(ExceptionCheckers.is_error_str_context_window_exceeded(said))
