@@ -115,8 +115,7 @@ lock: $(ENV) ## resolve all locked requirements anew
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --override $(BUNDLE)/unneeded.txt \
 	  -o $(BUNDLE)/requirements.txt $(BUNDLE)/requirements.in
 
-bench: $(ENV) ## measure everything (after `make swebench`), write bench/results.json and docs/performance.md (BENCH_ARGS)
-	$(RUN) $(BIN)/python -m trajmake.demo --destination demo/data
+bench: demo ## measure everything (after `make swebench`), write bench/results.json and docs/performance.md (BENCH_ARGS)
 	$(RUN) $(BIN)/python bench/all.py $(BENCH_ARGS)
 
 bench-dataset: $(ENV) ## measure what a dataset of 20,000 rows and 2 GB adds to a dry run

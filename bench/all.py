@@ -1,6 +1,6 @@
 """Every bench, one after the other: ``bench/results.json``, and the table in ``docs/performance.md``.
 
-    python bench/all.py [--quick] [NAME...]
+    python bench/all.py [--quick] [--pairs N] [NAME...]
 
 A bench that fails is told in the table, and the others' results stay; so does the last result of a bench that is
 not run. The exit code is 1 where one failed. A goal that is missed is no failure: the table says it.
@@ -40,22 +40,24 @@ BENCHES: dict[str, list[list[str]]] = {
 SECONDS = 3600  # of one bench
 
 
-def measure(name: str, arguments: list[str], quick: bool) -> dict[str, Any]:
+def measure(name: str, arguments: list[str], chosen: argparse.Namespace) -> dict[str, Any]:
     """The result of one bench, or how it failed."""
     title = " ".join([name, *arguments])
     print(f"\n=== {title}", flush=True)
     with tempfile.TemporaryDirectory(prefix="bench-all-") as folder:
         file = Path(folder) / "result.json"
         command = [sys.executable, str(HERE / f"{name}.py"), "--json", str(file), *arguments]
+        command += ["--pairs", str(chosen.pairs)] if chosen.pairs else []
+        command += ["--quick"] if chosen.quick else []
         try:
-            done = subprocess.run([*command, *(["--quick"] if quick else [])], timeout=SECONDS, check=False)
+            done = subprocess.run(command, timeout=SECONDS, check=False)
             why = f"exit code {done.returncode}" if done.returncode else ""
         except subprocess.TimeoutExpired:
             why = f"not done after {SECONDS} s"
         result: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"rows": []}
     if why or not result["rows"]:
         result["error"] = why or "it wrote no result"
-    if quick:
+    if chosen.quick:
         result["quick"] = True
     return result | {"name": result.get("name", title), "at": time.strftime("%Y-%m-%d", time.gmtime())}
 
@@ -88,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHES)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="one pair of each, without a warm-up")
+    parser.add_argument("--pairs", type=int, help="so many pairs, instead of each bench's own number")
     chosen = parser.parse_args()
     if unknown := set(chosen.names) - BENCHES.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
@@ -96,7 +99,7 @@ def main() -> None:
     for name in chosen.names or BENCHES:
         for arguments in BENCHES[name]:
             title = " ".join([name, *arguments])
-            results[title] = measure(name, arguments, chosen.quick)
+            results[title] = measure(name, arguments, chosen)
             publish(results)
             if "error" in results[title]:
                 failed.append(title)

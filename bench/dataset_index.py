@@ -4,22 +4,22 @@ Generates the dataset in a temporary folder, indexes it once, then runs
 ``snakemake -n`` for ten of its instances against the same ten rows alone, in
 turns, and looks one row up as each job does. Prints times and peak memory.
 
-    python bench/dataset_index.py [--rows 20000] [--gigabytes 2] [--folder DIR]
+    python bench/dataset_index.py [--rows 20000] [--gigabytes 2] [--folder DIR] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
 import random
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+import pairs
 
 ROOT = Path(__file__).resolve().parents[1]
 LOOK_UP = """
@@ -36,16 +36,18 @@ print(seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - empty) / 10
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = pairs.options(__doc__)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--gigabytes", type=float, default=2.0)
     parser.add_argument("--folder", help="where the dataset is generated (default: the temporary folder)")
     arguments = parser.parse_args()
+    result = pairs.Result("dataset_index", arguments)
     with tempfile.TemporaryDirectory(prefix="trajmake-bench-", dir=arguments.folder) as folder:
-        measure(Path(folder), arguments.rows, int(arguments.gigabytes * 1e9))
+        measure(Path(folder), arguments.rows, int(arguments.gigabytes * 1e9), result)
+    result.close()
 
 
-def measure(folder: Path, count: int, size: int) -> None:
+def measure(folder: Path, count: int, size: int, result: pairs.Result) -> None:
     """Generate, index, plan, look up."""
     whole, few = folder / "whole.jsonl", folder / "few.jsonl"
     chosen = [f"owner__repo-{number}" for number in range(0, count, max(1, count // 10))][:10]
@@ -58,13 +60,15 @@ def measure(folder: Path, count: int, size: int) -> None:
     _, seconds, memory = look_up(whole, folder / "out" / "index", chosen[-1])
     print(f"one row from the index, as in each job: {1000 * seconds:.1f} ms, +{memory:.1f} MB")
 
+    result.add(pairs.figure("one row from the index, as in each job", seconds, "s"))
+
     plans: dict[Path, list[tuple[float, float]]] = {whole: [], few: []}
-    for path in [whole, few] * 6:
+    for path in [whole, few] * (result.pairs + result.warm_up):
         plans[path].append(dry_run(folder, path, chosen))
-    large, small = (tuple(map(statistics.median, zip(*runs[1:], strict=True))) for runs in plans.values())
-    for name, (seconds, memory) in ((f"ten of {count}", large), ("the same ten alone", small)):
-        print(f"snakemake -n, {name}: {seconds:.2f} s, {memory:.0f} MB")
-    print(f"the large dataset adds {large[0] - small[0]:+.2f} s and {large[1] - small[1]:+.1f} MB (medians of 5)")
+    large, small = (list(zip(*runs[result.warm_up :], strict=True)) for runs in plans.values())
+    what = f"`snakemake -n` for ten rows of {count}, against the ten alone"
+    result.add(pairs.row(f"{what}: wall", small[0], large[0]))
+    result.add(pairs.row(f"{what}: peak of a process", small[1], large[1], unit="MB"))
 
 
 def generate(whole: Path, few: Path, count: int, size: int, chosen: set[str]) -> None:

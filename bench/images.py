@@ -5,18 +5,16 @@ moto is no measure, it copies the object for each request). Each load is really
 cold: the image is removed before. Needs Docker, Swift and about 5 GB of disk.
 
     make bench-images            1 GB, 3 pairs
-    python bench/images.py --megabytes 300 --pairs 1
+    python bench/images.py [--megabytes 300] [--mbit 1000] [--pairs 3] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
 import io
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tarfile
@@ -27,6 +25,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import object_stores
+import pairs
 
 from trajmake import engines, settings
 from trajmake.images import lifecycle
@@ -131,11 +130,11 @@ def forget(host: Host, identity: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = pairs.options(__doc__, pairs=3)
     parser.add_argument("--megabytes", type=int, default=1000)
-    parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--mbit", type=int, default=0, help="speed of the link to the store; 0: none")
     chosen = parser.parse_args()
+    result = pairs.Result(f"images, {chosen.mbit} Mbit/s" if chosen.mbit else "images", chosen, "boto3")
     if why := object_stores.without_swift():
         sys.exit(why)
     with contextlib.ExitStack() as stack:
@@ -150,25 +149,29 @@ def main() -> None:
             config = {"dataset": "none", "models": ["x"], "catalog": {"x": {"agent": "empty"}}, "engine": "docker"}
             config |= {"output_dir": str(scratch / "outputs"), "images": {"s3": store.settings}}
             options = settings.load(config)
-            measure(Host(engines.configured(options), options), store, identity, scratch, chosen.pairs)
+            measure(Host(engines.configured(options), options), store, identity, scratch, result)
+    result.close()
 
 
-def measure(host: Host, store: object_stores.Store, identity: str, scratch: Path, pairs: int) -> None:
+def measure(host: Host, store: object_stores.Store, identity: str, scratch: Path, result: pairs.Result) -> None:
+    """Pairs, each with a look at what is there already; each way must bring the same image."""
     uri = "s3://images/image.tar"
     rows = []
-    for _ in range(pairs):
+    for _ in range(result.pairs):
         forget(host, identity)
         first = plain(store, "image.tar", scratch)
+        assert host.engine.find(identity), "the plain way brought another image"
         forget(host, identity)
         second = ours(host, uri)
+        assert host.engine.find(identity), "ours brought another image"
         rows.append((first, second, ours(host, uri)))
         print("pair: " + ", ".join(f"{value:.2f} s" for value in rows[-1]), flush=True)
     forget(host, identity)
-    print(f"\n{'':26}{'median s':>10}{'of the plain way':>18}{'goal':>8}")
-    print(f"{'plain: download, load':26}{statistics.median(row[0] for row in rows):10.2f}")
-    for column, what, goal in ((1, "first load", 0.8), (2, "already there", 0.02)):
-        ratio = statistics.median(row[column] / row[0] for row in rows)
-        print(f"{what:26}{statistics.median(row[column] for row in rows):10.2f}{ratio:18.3f}{goal:>8}")
+    theirs, cold, warm = zip(*rows, strict=True)
+    result.add(
+        pairs.row("first load against download and `docker load`", theirs, cold, 0.8),
+        pairs.row("already there, against the same", theirs, warm, 0.02),
+    )
 
 
 if __name__ == "__main__":

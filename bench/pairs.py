@@ -203,6 +203,15 @@ def options(description: str, pairs: int = 5) -> argparse.ArgumentParser:
     return parser
 
 
+def _command(words: Sequence[str]) -> str:
+    """As one would type it; where the result goes is left out."""
+    given = list(words[1:])
+    if "--json" in given:
+        place = given.index("--json")
+        del given[place : place + 2]
+    return " ".join(["python", f"bench/{Path(words[0]).name}", *given])
+
+
 class Result:
     """What a bench found, gathered from its start on."""
 
@@ -213,7 +222,7 @@ class Result:
             "name": name,
             "rows": [],
             "notes": [],
-            "commands": [" ".join(["python", f"bench/{Path(sys.argv[0]).name}", *sys.argv[1:]])],
+            "commands": [_command(sys.argv)],
             "versions": versions(*packages),
             "load": [round(os.getloadavg()[0], 1)],
         }

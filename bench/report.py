@@ -1,6 +1,6 @@
 """What the pages and the report of a session of many runs cost.
 
-    python bench/report.py RUN [INSTANCES] [TIMES] [FOLDER]
+    python bench/report.py [RUN] [INSTANCES] [TIMES] [FOLDER] [--quick] [--json FILE]
 
 RUN is a project folder whose session ``demo`` is finished (``make demo``). A session of INSTANCES
 for each model is made of its runs in a scratch folder (or in FOLDER, where it stays), each history TIMES as long;
@@ -19,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import pairs
 
 from trajmake.datasets import Dataset
 
@@ -70,7 +72,8 @@ def _longer(history: list[dict[str, Any]], times: int) -> list[dict[str, Any]]:
     return moved
 
 
-def snakemake(target: Path, *arguments: str, offline: bool = False) -> None:
+def snakemake(target: Path, *arguments: str, offline: bool = False) -> float:
+    """Run it and print what it cost; seconds of CPU."""
     command = [sys.executable, "-m", "snakemake", *arguments]
     if offline and subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode == 0:
         command = ["unshare", "-rn", *command]
@@ -84,30 +87,41 @@ def snakemake(target: Path, *arguments: str, offline: bool = False) -> None:
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     network = ", no network" if command[0] == "unshare" else ""
     print(f"snakemake {' '.join(arguments)}: {seconds:.1f} s, of CPU {cpu:.1f} s{network}")
+    return cpu
 
 
 def main() -> None:
-    run = Path(sys.argv[1])
-    number, times = (
-        int(sys.argv[place]) if len(sys.argv) > place else default for place, default in ((2, 150), (3, 1))
-    )
+    """Measure and print."""
+    parser = pairs.options(__doc__, pairs=1)
+    parser.add_argument("run", nargs="?", type=Path, default=ROOT)
+    parser.add_argument("instances", nargs="?", type=int, default=150)
+    parser.add_argument("times", nargs="?", type=int, default=1)
+    parser.add_argument("folder", nargs="?", type=Path)
+    chosen = parser.parse_args()
+    number = min(chosen.instances, 20) if chosen.quick else chosen.instances
+    result = pairs.Result("report", chosen)
     with tempfile.TemporaryDirectory() as scratch:
-        target = Path(sys.argv[4] if len(sys.argv) > 4 else scratch).absolute()
+        target = (chosen.folder or Path(scratch)).absolute()
         for part in PARTS:
             (target / part).parent.mkdir(parents=True, exist_ok=True)
             copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
             copy(ROOT / part, target / part)
-        size = multiply(run, target, number, times)
-        print(f"{number * len(MODELS)} runs, trajectories of {size / 1e6:.1f} MB")
+        size = multiply(chosen.run, target, number, chosen.times)
+        runs = f"{number * len(MODELS)} runs"
+        print(f"{runs}, trajectories of {size / 1e6:.1f} MB")
         summaries = [f"outputs/results/demo/{name}_summary.txt" for name in MODELS]
         pages = Path("outputs/results/demo/html")
-        snakemake(target, "-j", "2", "--", str(pages / "index.html"), "outputs/results/demo/complete.json", *summaries)
+        targets = [str(pages / "index.html"), "outputs/results/demo/complete.json", *summaries]
+        cpu = snakemake(target, "-j", "2", "--", *targets)
+        result.add(pairs.figure(f"all pages and summaries of {runs}: CPU", cpu, "s"))
         sizes = {path.name: path.stat().st_size for path in (target / pages).glob("*.html")}
         sizes["pages of runs"] = sum(path.stat().st_size for path in (target / pages).glob("*/*.html"))
         for report in ("report.html", "report.zip"):
-            snakemake(target, "--report", report, offline=True)
+            cpu = snakemake(target, "--report", report, offline=True)
             sizes[report] = (target / report).stat().st_size
-        print(", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in sizes.items()))
+            result.add(pairs.figure(f"`--report {report}` of {runs}: CPU", cpu, "s"))
+        result.add(*(pairs.figure(f"{name}: size", size / 1e6, "MB") for name, size in sizes.items()))
+    result.close()
 
 
 if __name__ == "__main__":

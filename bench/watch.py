@@ -3,12 +3,11 @@
 A made session (real files, nothing runs) has eight running runs, each of which takes a step every two seconds; every
 second one run ends. Prints the processor time of the real process over the time that it ran, start included.
 
-    python bench/watch.py [--instances 300] [--models 1] [--seconds 60] [--folder DIR]
+    python bench/watch.py [--instances 300] [--models 1] [--seconds 60] [--folder DIR] [--quick] [--json FILE]
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import pty
 import random
@@ -21,25 +20,31 @@ import threading
 import time
 from pathlib import Path
 
+import pairs
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 
 def main() -> None:
     """Make, watch, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = pairs.options(__doc__, pairs=1)
     parser.add_argument("--instances", type=int, default=300)
     parser.add_argument("--models", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--folder", help="keep the session there, and take it from there the next time")
     chosen = parser.parse_args()
     os.fsync = lambda handle: None  # nobody misses these files after a power cut
+    result = pairs.Result(f"watch, {chosen.models} x {chosen.instances}", chosen)
+    seconds = min(chosen.seconds, 20) if chosen.quick else chosen.seconds
     with tempfile.TemporaryDirectory() as folder:
-        measure(Path(chosen.folder or folder), chosen.instances, chosen.models, chosen.seconds)
+        share = measure(Path(chosen.folder or folder), chosen.instances, chosen.models, seconds)
+    result.add(pairs.figure(f"`trajmake watch` for {seconds:g} s: CPU, its start included", share, "% of a core"))
+    result.close()
 
 
-def measure(folder: Path, instances: int, models: int, seconds: float) -> None:
-    """Watch a session of this size for so long."""
+def measure(folder: Path, instances: int, models: int, seconds: float) -> float:
+    """Watch a session of this size for so long: percent of a core."""
     from made_sessions import Made
 
     from trajmake.sessions import layout, locks
@@ -75,6 +80,7 @@ def measure(folder: Path, instances: int, models: int, seconds: float) -> None:
         f"{models} x {instances} runs: {cpu:.2f} s of processor time in {took:.1f} s, "
         f"{100 * cpu / took:.1f} % of a core (exit code {code})"
     )
+    return 100 * cpu / took
 
 
 def used() -> float:
