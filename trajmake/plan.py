@@ -10,14 +10,16 @@ import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import MutableMapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trajmake import engines, files, notifications, predictions
+from trajmake import agents, engines, files, notifications, predictions
 from trajmake import settings as configuration
 from trajmake.datasets import Dataset, said
+from trajmake.due import Needs, stands
 from trajmake.errors import ConfigError, DatasetError, EngineUnavailableError
 from trajmake.grading import code_digest
 from trajmake.live import keeper
@@ -29,6 +31,8 @@ from trajmake.request import Request
 from trajmake.sessions import calibration, faults, kept, layout, locks, renewals
 from trajmake.settings import Settings
 from trajmake.settings.models import CALIBRATING
+
+_MANY = 100  # runs
 
 
 class Plan:
@@ -98,17 +102,29 @@ class Plan:
                 )
         return uris
 
-    def image_due(self, model: str, instance_id: str) -> list[str]:
-        """Name of the image that must be loaded before ``generate`` runs; none where it is, or none will run.
+    def needs(self, model: str, instance_id: str) -> Needs:
+        """What must be there before ``generate`` runs; nothing where it will not.
 
-        An invalid row needs no image to be reported.
+        An invalid row needs no image to be reported, and a run that is asked for by name no turn.
         """
+        if not self.due(model, instance_id):
+            return Needs()
         image = self._image.get(instance_id)
-        return [image] if image and image not in self._loaded and self.due(model, instance_id) else []
+        return Needs(
+            [model] if self._request.whole else [],
+            [image] if image and image not in self._loaded else [],
+            agents.bundles(self.settings.catalog[model].agent),
+        )
 
-    def turn_due(self, model: str, instance_id: str) -> list[str]:
-        """The model whose turn must be open before ``generate`` runs: none where none will run, or alone."""
-        return [model] if self._request.whole and self.due(model, instance_id) else []
+    @cached_property
+    def opening(self) -> float:
+        """What a gate depends on: nothing, and where many runs are due the time, so that it is sure to open anew.
+
+        Snakemake walks all that is downstream of each job that has a reason of its own, here all later turns, but
+        for what is downstream of another: one gate spares it a walk per run (``docs/performance.md``).
+        """
+        due = sum(self.due(model, instance_id) for model in self.settings.models for instance_id in self.instances)
+        return time.time() if due > _MANY else 0
 
     def due(self, model: str, instance_id: str) -> bool:
         """Whether ``generate`` is going to run: there is no trajectory, a fault stands in its place, it was made for
@@ -127,17 +143,12 @@ class Plan:
         return Request.of(self._workflow) if self._workflow else Request()
 
     def _is_due(self, model: str, instance_id: str) -> bool:
-        folder = Path(layout.INSTANCE.format(session=self.settings.session, model=model, instance_id=instance_id))
-        trajectory = Path(self.settings.output_dir) / folder / "output.jsonl"
-        if self._request.forced & {"*", "generate", os.path.normpath(trajectory)} or not trajectory.exists():
+        place = layout.INSTANCE.format(session=self.settings.session, model=model, instance_id=instance_id)
+        folder = f"{self.settings.output_dir}/{place}"
+        forced = self._request.forced
+        if forced and forced & {"*", "generate", os.path.normpath(f"{folder}/output.jsonl")}:
             return True
-        try:
-            details = files.read_json(trajectory.with_name("metadata.json"))["details"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return False  # Snakemake decides: it may be somebody's trajectory from elsewhere
-        made_for = (details.get("row_digest"), details.get("model_digest"))
-        wanted = (self.row_digest(instance_id), self.model_digest(model, instance_id))
-        return details.get("exit_status") is None or made_for != wanted
+        return not stands(folder, (self.row_digest(instance_id), self.model_digest(model, instance_id)))
 
     @cached_property
     def _loaded(self) -> set[str]:

@@ -53,16 +53,16 @@ def image_uri(wildcards):
     return IMAGE_URIS[wildcards.image]
 
 
-def loaded_image(wildcards):
-    """The image's record, where it is yet to be made for a run that is going to be."""
-    due = PLAN.image_due(wildcards.model, wildcards.instance_id)
-    return expand(f"{IMAGES}/{{image}}.loaded.json", image=due)
-
-
-def open_gate(wildcards):
-    """The model's turn, for a run that is going to be."""
-    due = PLAN.turn_due(wildcards.model, wildcards.instance_id)
-    return expand(f"{RESULTS}/gates/{{model}}.gate", session=SESSION, model=due)
+def needs(wildcards):
+    """The turn, the image, the bundle that a run waits for. One function: a call costs Snakemake more than us."""
+    due = PLAN.needs(wildcards.model, wildcards.instance_id)
+    return {
+        "gate": expand(
+            f"{RESULTS}/gates/{{model}}.gate", session=SESSION, model=due.turn
+        ),
+        "image": expand(f"{IMAGES}/{{image}}.loaded.json", image=due.image),
+        "bundle": expand(f"{OUT}/{layout.BUNDLES}/{{bundle}}.json", bundle=due.bundle),
+    }
 
 
 def tested_instances(wildcards):

@@ -12,6 +12,8 @@ rule gate:
     output:
         touch(f"{RESULTS}/gates/{{model}}.gate"),
     priority: 90  # nothing of the turn can leave before, and images would pile up
+    params:
+        opening=opening,
     message:
         "Opening the turn of {wildcards.model}"
 
@@ -19,9 +21,7 @@ rule gate:
 rule generate:
     """Let the agent work in the instance's container; keep the trajectory and its patch."""
     input:
-        gate=open_gate,
-        image=loaded_image,
-        bundle=agent_bundle,
+        unpack(needs),
     output:
         trajectory=f"{INSTANCE}/output.jsonl",
         metadata=f"{INSTANCE}/metadata.json",

@@ -1,6 +1,6 @@
-# Which instances are run, which are calibrated, what agents bring along: input functions beside common.smk's.
+# Which instances are run, which are calibrated, input functions beside common.smk's.
 # Constants: SIZES, what a job of a rule needs of its node.
-from trajmake import agents, resources
+from trajmake import resources
 from trajmake import retry as retrying
 
 SIZES = resources.of(SETTINGS)
@@ -23,11 +23,8 @@ def calibrating(model, pattern):
     return expand(pattern, model=model, instance_id=PLAN.candidates, allow_missing=True)
 
 
-def agent_bundle(wildcards):
-    """The record of the agent's bundle, for a run that is going to be."""
-    due = PLAN.due(wildcards.model, wildcards.instance_id)
-    names = agents.bundles(SETTINGS.catalog[wildcards.model].agent) if due else []
-    return expand(f"{OUT}/{layout.BUNDLES}/{{bundle}}.json", bundle=names)
+def opening(wildcards):
+    return PLAN.opening
 
 
 def chosen_runs(wildcards):
