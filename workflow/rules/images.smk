@@ -3,6 +3,9 @@
 # in:  the URIs of the dataset's rows
 # out: images/{image}.tar (temporary), images/{image}.loaded.json,
 #      results/{session}/released/{model}/{image}.json
+#
+# Jobs are forked off a process that has the library: an interpreter would cost more than what they do.
+from trajmake.stages import forked
 
 
 localrules:
@@ -15,11 +18,7 @@ rule fetch_image:
         tarball=unless_kept(f"{IMAGES}/{{image}}.tar"),
     log:
         f"{OUT}/logs/images/{{image}}.fetch_image.log",
-    benchmark:
-        f"{OUT}/benchmarks/images/{{image}}.fetch_image.tsv"
     priority: 1  # before the pages, which nothing waits for
-    conda:
-        "../../environment.yml"
     resources:
         **SIZES["fetch_image"],
     params:
@@ -27,8 +26,14 @@ rule fetch_image:
         faults=faults_of("fetch_image"),
     message:
         "Fetching image {wildcards.image}"
-    script:
-        "../scripts/fetch_image.py"
+    run:
+        forked.run(
+            "fetch_image",
+            config,
+            uri=params.uri,
+            tarball=output.tarball,
+            log=log[0],
+        )
 
 
 rule load_image:
@@ -42,11 +47,7 @@ rule load_image:
         record=f"{IMAGES}/{{image}}.loaded.json",
     log:
         f"{OUT}/logs/images/{{image}}.load_image.log",
-    benchmark:
-        f"{OUT}/benchmarks/images/{{image}}.load_image.tsv"
     priority: 10
-    conda:
-        "../../environment.yml"
     resources:
         **SIZES["load_image"],
     params:
@@ -54,8 +55,8 @@ rule load_image:
         faults=faults_of("load_image"),
     message:
         "Loading image {wildcards.image}"
-    script:
-        "../scripts/load_image.py"
+    run:
+        forked.run("load_image", config, uri=params.uri, **input, **output, log=log[0])
 
 
 rule release_image:
@@ -66,12 +67,8 @@ rule release_image:
         record=f"{RESULTS}/released/{{model}}/{{image}}.json",
     log:
         f"{LOGS}/images/{{model}}/{{image}}.release_image.log",
-    benchmark:
-        f"{BENCHMARKS}/images/{{model}}/{{image}}.release_image.tsv"
     priority: 60
-    conda:
-        "../../environment.yml"
     message:
         "Releasing image {wildcards.image}"
-    script:
-        "../scripts/release_image.py"
+    run:
+        forked.run("release_image", config, image=wildcards.image, **output, log=log[0])

@@ -1,0 +1,117 @@
+"""Short stages in processes of their own that start in milliseconds.
+
+An interpreter, Snakemake's preamble and the library's imports cost more than what such a stage does. So the process
+that runs Snakemake keeps a server that has imported the library, and each job is forked off it: as alone as a
+script, in the same process group. The server ends with the process that started it; a job that it left goes on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+logger = logging.getLogger(__name__)
+_starting = threading.Lock()
+_servers: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
+_JOB = b"j"
+
+
+def run(stage: str, config: Mapping[str, Any], **names: Any) -> None:
+    """Run a stage of :mod:`trajmake.stages.images` and wait for it.
+
+    Args:
+        stage: The function's name.
+        config: Snakemake's.
+        names: Its other arguments, which are text.
+
+    Raises:
+        ChildProcessError: its process failed or was killed. What it had to say is in its log and on stderr.
+    """
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            _hand_over(theirs)
+        text = {name: str(value) for name, value in names.items()}  # Snakemake's own kinds of text need Snakemake
+        ours.sendall(pickle.dumps((stage, dict(config), text)))
+        ours.shutdown(socket.SHUT_WR)
+        answer = ours.recv(1)
+    if answer != b"\0":
+        raise ChildProcessError(f"{stage} " + (f"ended with exit code {answer[0]}" if answer else "was killed"))
+
+
+def _hand_over(job: socket.socket) -> None:
+    with _starting:
+        if _servers:
+            with contextlib.suppress(OSError):  # it was killed
+                socket.send_fds(_servers[-1][1], [_JOB], [job.fileno()])
+                return
+        ours, theirs = socket.socketpair()
+        with theirs:
+            server = subprocess.Popen([sys.executable, "-m", "trajmake.stages.forked"], stdin=theirs.fileno())
+        atexit.register(_end, server, ours)
+        _servers.append((server, ours))
+        socket.send_fds(ours, [_JOB], [job.fileno()])
+
+
+def _end(server: subprocess.Popen[bytes], control: socket.socket) -> None:
+    control.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # jobs that go on without us are none of our time
+        server.wait(timeout=1)
+
+
+def _serve(control: socket.socket) -> None:
+    """Fork a job for each connection that comes, until the other side ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the jobs
+    from trajmake.stages import images
+
+    while True:
+        message, handles, _, _ = socket.recv_fds(control, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        _reap(0 if not message else os.WNOHANG)
+        if not message:
+            return
+        if os.fork() == 0:
+            control.close()
+            with socket.socket(fileno=handles[0]) as connection:
+                code = _work(connection, vars(images))
+                with contextlib.suppress(OSError):  # nobody waits any more
+                    connection.sendall(bytes([code]))
+            sys.stderr.flush()
+            os._exit(code)
+        os.close(handles[0])
+
+
+def _reap(how: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, how)[0]:
+            pass
+
+
+def _work(connection: socket.socket, stages: Mapping[str, Any]) -> int:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    try:
+        with connection.makefile("rb") as stream:
+            stage, config, names = pickle.load(stream)
+        stages[stage](config, **names)
+    except SystemExit as end:
+        return end.code & 255 if isinstance(end.code, int) else 1
+    except BaseException as error:  # Ctrl-C too: nothing may get back into the server's loop
+        logger.error("%s", error, exc_info=error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    with socket.socket(fileno=os.dup(0)) as given:
+        _serve(given)
