@@ -727,16 +727,18 @@ def test_without_an_overlay_the_image_is_copied(
 
     furnish = module._furnish
 
-    def without_work(folder: Path, rootfs: Path, overlay: bool) -> None:
-        furnish(folder, rootfs, overlay)
-        if overlay:
+    def without_work(folder: Path, wanted: module.Wanted) -> None:
+        furnish(folder, wanted)
+        if wanted.overlay:
             (folder / "work").rmdir()
 
     monkeypatch.setattr(module, "_furnish", without_work)
-    with namespace.start(limits=dataclasses.replace(LIMITS, disk_mb=20)) as container:
+    engine = select("namespace", **namespace.options)
+    limits = dataclasses.replace(LIMITS, disk_mb=20)
+    with engine.start(namespace.image.id, name=f"{UNIQUE} copied", limits=limits) as container:
         assert ok(container, "echo copied > /etc/x; cat /etc/x") == "copied"
         assert "take more than 20 MiB" in container.run("head -c 60M /dev/zero > /big; sleep 9", timeout=30).text
-    assert "copying the image" in caplog.text
+    assert "copying images" in caplog.text
     assert not (Path(namespace.options["store"]) / namespace.image.id[7:] / "rootfs/etc/x").exists()
 
 

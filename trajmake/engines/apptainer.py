@@ -1,9 +1,10 @@
 """Containers of apptainer, for sites that allow neither a daemon nor user namespaces of one's own.
 
-Its root is a copy of the unpacked image (``--writable``; a reflink where the file
-system has them). An overlay would be cheaper, but as a user apptainer gives one
-either to nobody (setuid) or without the attributes (user namespaces) that
-``rm -r`` and then ``mkdir`` of an image's folder need.
+Where it is installed setuid, its root is an overlay over the unpacked image, if
+apptainer finds fuse-overlayfs (it then mounts the kernel's all the same). Else it
+is a copy (a reflink where the file system has them): in a user namespace
+apptainer's overlay lacks ``userxattr``, without which ``rm -r`` and then
+``mkdir`` of an image's folder fail.
 
 Commands run as the user, with no capability: the image's files are all the
 user's own. Not for root, who would own the machine's devices and settings in
@@ -19,16 +20,19 @@ import tempfile
 from pathlib import Path
 
 from trajmake.engines.cgroup import ControlGroup
-from trajmake.engines.local import HOSTNAME, LocalEngine, Wanted, entrance, no_bash
+from trajmake.engines.local import HOSTNAME, LocalEngine, OverlayRefusedError, Wanted, entrance, no_bash
 from trajmake.errors import EngineUnavailableError
 
 HINT = "Install apptainer and be a user other than root, or take another engine (docker, namespace)."
 _OPTIONS = (
     *("--containall", "--cleanenv", "--no-eval", "--no-umask", "--no-init"),
     *("--no-home", "--no-mount", "home,cwd,tmp,sys,hostfs,bind-paths"),
-    *("--net", "--network", "none", "--dns", "127.0.0.1", "--hostname", HOSTNAME, "--cwd", "/", "--writable"),
+    *("--net", "--network", "none", "--dns", "127.0.0.1", "--hostname", HOSTNAME, "--cwd", "/"),
 )
 _NO_PROGRAM = "executable file not found"
+_NO_SETUID = 97
+# root's overlay, that is, by the identity of all users
+_SOUND = f"read -r _ _ count </proc/self/uid_map; [[ $count == 4294967295 ]] || exit {_NO_SETUID}"
 # $1 and $2 are the limits of bash's ulimit, the rest the variables. bash is started twice, since what apptainer
 # puts into the environment only goes with all of it.
 _BECOME_BASH = f"""
@@ -44,7 +48,6 @@ class ApptainerEngine(LocalEngine):
     """See :class:`trajmake.engines.base.Engine`, and :class:`LocalEngine` for the arguments."""
 
     name = "apptainer"
-    overlays = False
     _program: tuple[str, ...] | None = None
 
     def version(self) -> str:
@@ -69,15 +72,17 @@ class ApptainerEngine(LocalEngine):
             self._program = (program,)
         return self._program
 
-    def _command(self, folder: Path, wanted: Wanted, group: ControlGroup, overlay: bool) -> list[str]:
-        root = folder / "merged"
+    def _command(self, folder: Path, wanted: Wanted, group: ControlGroup) -> list[str]:
+        root = ["--overlay", str(folder), str(wanted.rootfs)]
+        if not wanted.overlay:
+            root = ["--writable", str(folder / "merged")]
+            try:
+                for place in ("dev", "proc", *wanted.mounts):
+                    mount_point(folder / "merged", place)
+            except OSError as error:
+                raise EngineUnavailableError(f"Container {wanted.name} cannot be started: {error}.") from None
         (folder / "shm").mkdir()
         lent = ["--bind", "/dev/full", *_bind(folder / "shm", "/dev/shm")]
-        try:
-            for place in ("dev", "proc", *wanted.mounts):
-                mount_point(root, place)
-        except OSError as error:
-            raise EngineUnavailableError(f"Container {wanted.name} cannot be started: {error}.") from None
         for at, path in wanted.mounts.items():
             lent += _bind(path, at, "ro")
         rlimits = group.rlimits(wanted.limits)
@@ -85,17 +90,22 @@ class ApptainerEngine(LocalEngine):
         processes = rlimits.get("RLIMIT_NPROC", 0)
         limits = [str(memory), str(processes + _processes() if processes else 0)]
         variables = [f"{name}={value}" for name, value in wanted.env.items()]
-        bash = ["bash", "--noprofile", "--norc", "-p", "-c", _BECOME_BASH, "bash", *limits, *variables]
+        script = (_SOUND if wanted.overlay else "") + _BECOME_BASH
+        bash = ["bash", "--noprofile", "--norc", "-p", "-c", script, "bash", *limits, *variables]
         (program,) = self._check()
         spec = {
             "join": [str(place / "cgroup.procs") for place in group.folders],
-            "command": [program, "--silent", "exec", *_OPTIONS, *lent, str(root), *bash],
+            "command": [program, "--silent", "exec", *_OPTIONS, *lent, *root, *bash],
             "env": _environment(folder, wanted.env["PATH"]),
         }
         return entrance(folder, spec)
 
     def _explain(self, wanted: Wanted, code: int, said: str) -> Exception | None:
-        return no_bash(wanted.image_id, said) if _NO_PROGRAM in said else None
+        if _NO_PROGRAM in said:
+            return no_bash(wanted.image_id, said)
+        if wanted.overlay and code == _NO_SETUID:
+            return OverlayRefusedError("apptainer is not setuid")
+        return OverlayRefusedError(said) if wanted.overlay and "overlay" in said else None
 
 
 def mount_point(root: Path, path: str) -> None:
@@ -149,7 +159,7 @@ def _trial(program: str) -> str:
         folder = Path(place)
         for name in ("root", "root/dev", "root/proc"):
             (folder / name).mkdir()
-        command = [program, "--silent", "exec", *_OPTIONS, str(folder / "root"), "none"]
+        command = [program, "--silent", "exec", *_OPTIONS, "--writable", str(folder / "root"), "none"]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, check=False, timeout=60, env=_environment(folder, "/bin")

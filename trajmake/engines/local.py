@@ -20,7 +20,7 @@ import sys
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trajmake.engines import cgroup, inside
@@ -53,7 +53,7 @@ exit $code
 
 
 class OverlayRefusedError(Exception):
-    """The kernel mounts no overlay here; the message says why."""
+    """No overlay can be had here that behaves as a file system should; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ class Wanted:
         env: The image's variables over a few of its own.
         mounts: Folders of the host by their places in the container.
         in_use: File descriptor whose lock keeps the image.
+        overlay: Over the image; else in a copy of it.
     """
 
     image_id: str
@@ -75,6 +76,7 @@ class Wanted:
     env: dict[str, str]
     mounts: Mapping[str, Path]
     in_use: int
+    overlay: bool
 
 
 class LocalEngine(ABC):
@@ -88,11 +90,10 @@ class LocalEngine(ABC):
     """
 
     name: str
-    overlays = True
-    """It mounts an overlay over the image, and takes a copy only where that is refused."""
 
     def __init__(self, store: Path | str | None = None, scratch: Path | str | None = None) -> None:
         self._images = ImageStore(Path(store or DEFAULT_STORE).absolute())
+        self._overlays = True  # until one is refused
         self._scratch = Path(scratch) if scratch else Path(tempfile.gettempdir()) / f"trajmake-{os.geteuid()}"
 
     @abstractmethod
@@ -104,7 +105,7 @@ class LocalEngine(ABC):
         """The program that makes containers, with options found once; raises EngineUnavailableError where none can."""
 
     @abstractmethod
-    def _command(self, folder: Path, wanted: Wanted, group: ControlGroup, overlay: bool) -> list[str]:
+    def _command(self, folder: Path, wanted: Wanted, group: ControlGroup) -> list[str]:
         """What becomes the container's bash."""
 
     @abstractmethod
@@ -165,22 +166,24 @@ class LocalEngine(ABC):
             rootfs = self._images.folder(image_id) / "rootfs"
             env = _environment(self._images.env(image_id))
             limits = limits or ContainerLimits()
-            wanted = Wanted(image_id, name, labels or {}, limits, rootfs, env, lent, in_use)
-            try:
-                return self._start(wanted, overlay=self.overlays)
-            except OverlayRefusedError as error:
-                _log.warning("The kernel refuses an overlay (%s): copying the image for container %s.", error, name)
-                return self._start(wanted, overlay=False)
+            wanted = Wanted(image_id, name, labels or {}, limits, rootfs, env, lent, in_use, self._overlays)
+            if wanted.overlay:
+                try:
+                    return self._start(wanted)
+                except OverlayRefusedError as error:
+                    _log.warning("No overlay here (%s): copying images for containers such as %s.", error, name)
+                    self._overlays = False
+            return self._start(replace(wanted, overlay=False))
         finally:
             os.close(in_use)  # the supervisor has its own
 
-    def _start(self, wanted: Wanted, *, overlay: bool) -> ShellContainer:
+    def _start(self, wanted: Wanted) -> ShellContainer:
         folder, lock = claim(self._scratch, wanted.name, wanted.labels)
         group = make_group(f"{folder.name}-{os.urandom(4).hex()}", wanted.limits)
         process: subprocess.Popen[bytes] | None = None
         try:
-            _furnish(folder, wanted.rootfs, overlay)
-            command = self._command(folder, wanted, group, overlay)
+            _furnish(folder, wanted)
+            command = self._command(folder, wanted, group)
             before = folder_bytes(folder) if wanted.limits.disk_mb else 0
             process = _spawn(folder, group, command, (lock, wanted.in_use))
             watch = DiskWatch(wanted.limits.disk_mb, lambda: folder_bytes(folder) - before)
@@ -273,16 +276,16 @@ def _spawn(folder: Path, group: ControlGroup, command: list[str], keep: tuple[in
     )
 
 
-def _furnish(folder: Path, rootfs: Path, overlay: bool) -> None:
-    if overlay:
+def _furnish(folder: Path, wanted: Wanted) -> None:
+    if wanted.overlay:
         for name in ("lower", "upper", "work", "merged"):
             (folder / name).mkdir(mode=0o755)
         return
-    copy = ["cp", "-a", "--reflink=auto", str(rootfs), str(folder / "merged")]
+    copy = ["cp", "-a", "--reflink=auto", str(wanted.rootfs), str(folder / "merged")]
     done = subprocess.run(copy, capture_output=True, text=True, check=False)
     if done.returncode and os.geteuid() != 0:
         # A user cannot read what an image keeps from everybody but root, as Red Hat's do with /etc/shadow.
-        subprocess.run(["chmod", "-R", "u+rX", str(rootfs)], capture_output=True, check=False)
+        subprocess.run(["chmod", "-R", "u+rX", str(wanted.rootfs)], capture_output=True, check=False)
         remove_tree(folder / "merged")
         done = subprocess.run(copy, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -35,12 +35,12 @@ class NamespaceEngine(LocalEngine):
         shown = subprocess.run(["unshare", "--version"], capture_output=True, text=True, check=False).stdout
         return f"namespace (util-linux {shown.split()[-1] if shown.split() else '?'}, Linux {os.uname().release})"
 
-    def _command(self, folder: Path, wanted: Wanted, group: ControlGroup, overlay: bool) -> list[str]:
+    def _command(self, folder: Path, wanted: Wanted, group: ControlGroup) -> list[str]:
         unshare = self._check()
         spec = {
             "scratch": str(folder),
             "rootfs": str(wanted.rootfs),
-            "overlay": overlay,
+            "overlay": wanted.overlay,
             "mounts": [{"source": str(path), "target": at} for at, path in wanted.mounts.items()],
             "userxattr": "--user" in unshare,
             "hostname": HOSTNAME,
