@@ -629,7 +629,7 @@ def test_an_image_without_bash(here: Here, tmp_path: Path) -> None:
 
 
 def test_an_image_may_keep_files_from_everybody_but_root(here: Here, tmp_path: Path) -> None:
-    """Red Hat's /etc/shadow has no permission at all; a user who copies the image cannot read it."""
+    """Red Hat's /etc/shadow has no permission at all; an engine that copies images must read it all the same."""
     layer = images.tar_of(images.member("etc/shadow", b"root:*:::::::\n", mode=0), images.folder("var/closed", 0))
     tarball = tmp_path / "shadow.tar"
     images.save(tarball, [images.base_layer(), layer], tags=[f"trajmake-test-nobash:{UNIQUE}"])
