@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env swebench demo test chaos lint format lock bench bench-dataset bench-images bench-report bench-watch pictures clean
+.PHONY: help env swebench demo test chaos lint format lock bench bench-dataset bench-graph bench-images bench-overhead bench-report bench-watch pictures clean
 
 BIN := $(CURDIR)/.venv/bin
 COMPILE := $(BIN)/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
@@ -121,9 +121,15 @@ bench: demo ## measure everything (after `make swebench`), write bench/results.j
 bench-dataset: $(ENV) ## measure what a dataset of 20,000 rows and 2 GB adds to a dry run
 	$(RUN) $(BIN)/python bench/dataset_index.py
 
+bench-graph: $(ENV) ## measure dry runs of 300 and 3,000 runs against a bare Snakefile of the same shape
+	$(RUN) $(BIN)/python bench/graph.py
+
 bench-images: $(ENV) ## measure S3 to runnable image against downloading the file and `docker load`
 	$(RUN) $(BIN)/python bench/images.py
 	$(RUN) $(BIN)/python bench/images.py --mbit 1000
+
+bench-overhead: $(ENV) ## measure what a run costs beside the model and the tests, which do nothing
+	$(RUN) $(BIN)/python bench/overhead.py
 
 bench-report: $(ENV) ## measure the pages and the reports of 300 runs made of the demo's (after `make demo`)
 	$(RUN) $(BIN)/python bench/report.py .
