@@ -89,9 +89,10 @@ def work(stage: str, folder: Path) -> None:
         grade(config, **given)
         return
     script = SCRIPTS / f"{stage}.py"
-    if not script.exists():  # what its rule does in Snakemake's process
+    if not script.exists():  # forked off a server by its rule: the same function
         function = getattr(importlib.import_module("trajmake.stages.images"), stage)
-        function(config, uri=given["params"]["uri"], log=given["log"][0], **given.get("input", {}), **given["output"])
+        subject = {"image": given["wildcards"]["image"]} if stage == "release_image" else given["params"]
+        function(config, **subject, log=given["log"][0], **given.get("input", {}), **given["output"])
         return
     named = {name: SimpleNamespace(**part) if isinstance(part, dict) else part for name, part in given.items()}
     href = SimpleNamespace(child_path=lambda name: "x")
