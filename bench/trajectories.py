@@ -60,13 +60,14 @@ class Both:
     def their(self, images: Any) -> pairs.Side:
         """``mini-extra swebench``."""
         folder = self.folder / "theirs"
-        folder.mkdir()
-        with (folder / "test.jsonl").open("w") as stream:
+        data = folder / "data"  # nothing else may lie there: `datasets` would take it for rows
+        data.mkdir(parents=True)
+        with (data / "test.jsonl").open("w") as stream:
             for row in self.rows:
                 known = {key: row[key] for key in ("instance_id", "problem_statement")}
                 stream.write(json.dumps(known | {"image_name": images[row["image_storage_uri"]]}) + "\n")
         runner = str(Path(sys.executable).with_name("mini-extra"))  # our environment's: the same packages on both sides
-        command = [runner, "swebench", "--subset", str(folder), "--split", "test"]
+        command = [runner, "swebench", "--subset", str(data), "--split", "test"]
         command += ["--workers", str(self.workers), "--output", str(folder / "out"), "--model", "openai/bench"]
         for spec in (str(PROMPT), f"model.model_kwargs.api_base={self.server.url}"):
             command += ["--config", spec]
@@ -79,12 +80,7 @@ class Both:
             cwd=folder,
             env=quiet | home | litellm,
             before=lambda: self._renew(folder / "out"),
-            product=lambda: self._product(
-                {
-                    name: said["model_patch"]
-                    for name, said in json.loads((folder / "out/preds.json").read_text()).items()
-                }
-            ),
+            product=lambda: self._product(_predicted(folder / "out" / "preds.json")),
         )
 
     def our(self, engine: str) -> pairs.Side:
@@ -126,6 +122,10 @@ class Both:
         requests = len(self.server.requests) - self._seen
         assert requests == len(STEPS) * len(self.rows), f"{requests} requests"
         return {"requests": requests} | {name: _text(patch) for name, patch in patches.items()}
+
+
+def _predicted(path: Path) -> dict[str, str]:
+    return {name: said["model_patch"] for name, said in json.loads(path.read_text()).items()}
 
 
 def _predicted(path: Path) -> dict[str, str]:
