@@ -91,6 +91,20 @@ def test_the_server_ends_with_its_process(tmp_path: Path) -> None:
     assert not Path(f"/proc/{int(done.stdout)}").exists()
 
 
+def test_what_a_job_leaves_to_its_end_is_done() -> None:
+    """podman's service is stopped at the interpreter's exit, which a forked process does not come to."""
+    script = """
+        import atexit, os, pickle, socket
+        from trajmake.stages import forked
+        ours, theirs = socket.socketpair()
+        ours.sendall(pickle.dumps(("stage", {}, {})))
+        ours.shutdown(socket.SHUT_WR)
+        os._exit(forked._work(theirs, {"stage": lambda config: atexit.register(print, "stopped", flush=True)}))
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == "stopped\n"
+
+
 def rows(folder: Path) -> Path:
     """A dataset that is not there but by its name: the job waits before it looks."""
     path = folder / "rows.jsonl"

@@ -109,6 +109,8 @@ def _work(connection: socket.socket, stages: Mapping[str, Any]) -> int:
     except BaseException as error:  # Ctrl-C too: nothing may get back into the server's loop
         logger.error("%s", error, exc_info=error)
         return 1
+    finally:
+        atexit._run_exitfuncs()  # an engine's service ends with its job, as it does with a script
     return 0
 
 
