@@ -36,7 +36,8 @@ class OwnDaemon:
         places = {"--data-root": "data", "--exec-root": "exec", "--pidfile": "pid"}
         options = [f"{key}={self.folder / name}" for key, name in places.items()]
         with (self.folder / "log").open("ab") as log:
-            command = ["dockerd", *options, "-H", self.url, "--bridge=none", "--iptables=false", "--ip6tables=false"]
+            # In a network of its own: without a bridge it removes docker0, which is another daemon's.
+            command = ["unshare", "--net", "dockerd", *options, "-H", self.url, "--bridge=none", "--iptables=false", "--ip6tables=false"]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + seconds
         while not ping(self.url)[0]:
