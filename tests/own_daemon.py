@@ -37,7 +37,17 @@ class OwnDaemon:
         options = [f"{key}={self.folder / name}" for key, name in places.items()]
         with (self.folder / "log").open("ab") as log:
             # In a network of its own: without a bridge it removes docker0, which is another daemon's.
-            command = ["unshare", "--net", "dockerd", *options, "-H", self.url, "--bridge=none", "--iptables=false", "--ip6tables=false"]
+            command = [
+                "unshare",
+                "--net",
+                "dockerd",
+                *options,
+                "-H",
+                self.url,
+                "--bridge=none",
+                "--iptables=false",
+                "--ip6tables=false",
+            ]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + seconds
         while not ping(self.url)[0]:

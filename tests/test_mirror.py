@@ -181,6 +181,9 @@ def test_faults_are_named(made: Made, place: ResultSettings, monkeypatch: pytest
             mirror.push(made.root, "new", away)
     with pytest.raises(ConfigError, match=r"results\.uri"):
         mirror.push(made.root, "new", ResultSettings())
+    for odd in ("s3:/bucket", "https://bucket/x", "bucket"):
+        with pytest.raises(ConfigError, match="no place in S3"):
+            mirror.push(made.root, "new", place.model_copy(update={"uri": odd}))
     if "swift" in request.node.name:  # moto takes any key
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
         s3.client.cache_clear()

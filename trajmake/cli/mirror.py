@@ -46,7 +46,7 @@ def _move(which: str, session: str, uri: str, output_dir: str, configfile: Path,
     options = settings.from_file(configfile)
     wanted = options.results
     if uri:
-        wanted = type(wanted).model_validate({**wanted.model_dump(), "uri": uri})
+        wanted = wanted.model_copy(update={"uri": uri})
     work = mirror.push if which == "push" else mirror.pull
     name = session or options.session
     done = work(Path(output_dir or options.output_dir), name, wanted)

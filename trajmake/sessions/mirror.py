@@ -107,7 +107,7 @@ class _Place:
                 hint = "Check results.s3.profile and its permissions s3:GetObject and s3:PutObject."
             raise CopyError(f"{what}: S3 answers {code}.", hint) from error
         except (BotoCoreError, Boto3Error) as error:
-            hint = "Check results.s3 and the network; `trajmake push` tries again."
+            hint = "Check results.s3, the credentials and the network; `trajmake push` tries again."
             raise CopyError(f"{what}: {error}.", hint) from error
 
 
@@ -191,6 +191,8 @@ def _place(wanted: ResultSettings) -> _Place:
         message = "`results.uri` is empty: there is no place for copies."
         raise ConfigError(message, "Set it: results: {uri: s3://bucket/prefix}.")
     parts = urlsplit(wanted.uri, allow_fragments=False)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ConfigError(f"{wanted.uri} is no place in S3.", "It has the form s3://bucket/prefix.")
     prefix = parts.path.strip("/")
     return _Place(wanted.uri.rstrip("/"), s3.client(wanted.s3), parts.netloc, f"{prefix}/" if prefix else "")
 
