@@ -128,10 +128,6 @@ def _predicted(path: Path) -> dict[str, str]:
     return {name: said["model_patch"] for name, said in json.loads(path.read_text()).items()}
 
 
-def _predicted(path: Path) -> dict[str, str]:
-    return {name: said["model_patch"] for name, said in json.loads(path.read_text()).items()}
-
-
 def _text(patch: str) -> str:
     """A patch without the ids of its contents, which git cuts at different lengths."""
     return "\n".join(line for line in patch.strip().splitlines() if not line.startswith("index "))
