@@ -820,7 +820,7 @@ def test_the_podman_engine_passes_without_root() -> None:
 
 
 def test_an_unknown_engine_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="docker, namespace") as caught:
+    with pytest.raises(ConfigError, match="docker, podman, namespace") as caught:
         select("dokcer")
     assert "dokcer" in caught.value.message
     assert set(ENGINES) >= {"docker", "namespace", "apptainer", "fake"}

@@ -207,12 +207,19 @@ def _drop_privileges() -> None:
     _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
 
 
-def _inherit_nothing() -> None:
-    # What Python ignores, and what nohup or a shell made its job ignore: every child would too. By the
-    # system call, because glibc refuses 32 and 33, which its own posix_spawn leaves ignored in a child.
+def default_signals() -> None:
+    """Handle every signal in the default way.
+
+    What Python ignores, and what nohup or a shell made its job ignore, every child would too. By the system call,
+    because glibc refuses 32 and 33, which its own posix_spawn leaves ignored in a child.
+    """
     _, rt_sigaction = SYSCALLS[os.uname().machine]
     for signum in set(range(1, 65)) - {signal.SIGKILL, signal.SIGSTOP}:
         _check(_libc.syscall(rt_sigaction, signum, bytes(32), None, ctypes.c_size_t(8)), f"signal {signum}")
+
+
+def _inherit_nothing() -> None:
+    default_signals()
     os.umask(0o022)
     os.closerange(3, 4096)
 

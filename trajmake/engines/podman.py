@@ -16,6 +16,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -37,8 +38,6 @@ _START = "Install podman, or set CONTAINER_HOST to a service that answers. `podm
 _SECONDS = 60.0  # a service of our own has this long to come up
 _LONGEST = 60  # of the folder for temporary files: a socket's whole path has 107 bytes, unix(7)
 _VERSION = "1.41"  # of Docker's API, which podman 3 and later serve; asking podman for it takes seconds
-# The service ends with the process that holds the other end of its input, also when that is killed.
-_SERVE = 'podman --log-level error system service --time 0 "unix://$1/sock" & read -r _; kill $!; wait; rm -rf "$1"'
 
 
 class PodmanEngine(DockerApiEngine):
@@ -127,7 +126,7 @@ class Service:
         self._folder.mkdir(mode=0o700)
         log = self._folder / "log"
         with log.open("wb") as said:
-            command = ["/bin/sh", "-c", _SERVE, "sh", str(self._folder)]
+            command = [sys.executable, "-m", "trajmake.engines.serving", str(self._folder)]
             # A session of its own: Ctrl-C is for this process, which then stops its containers.
             self._process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=said, stderr=said, start_new_session=True
@@ -136,7 +135,7 @@ class Service:
         deadline = time.monotonic() + _SECONDS
         while not ping(self.url, _NAME)[0]:
             text = log.read_text(errors="replace").strip()[-500:]
-            if time.monotonic() > deadline or text.startswith("Error"):
+            if time.monotonic() > deadline or text.startswith("Error") or self._process.poll() is not None:
                 self.stop()
                 raise EngineUnavailableError(
                     f"The podman engine cannot be used: its service does not start. {text}", _START
