@@ -650,6 +650,20 @@ def test_archives_that_are_none(here: Here, tmp_path: Path) -> None:
 # The podman engine
 
 
+def test_who_never_used_podman_gets_no_store_of_it(tmp_path: Path) -> None:
+    """`trajmake clean` looks for leftovers of every engine; a user's podman would leave a process and folders."""
+    if not shutil.which("podman"):
+        pytest.skip("podman is not installed")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CONTAINER", "XDG_"))}
+    script = (
+        f"import os, sys; sys.path[:0] = [{str(ROOT)!r}]; os.geteuid = lambda: 4242;"
+        "from trajmake.engines.podman import PodmanEngine as Engine; it = Engine(); print(it.reap(), it._client)"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=kept | {"HOME": str(tmp_path)}, capture_output=True, text=True, check=True)
+    assert done.stdout == "[] None\n" and not list(tmp_path.iterdir())
+
+
 def test_a_service_of_our_own_ends_with_its_process(here: Here) -> None:
     """Killed outright too: neither service nor folder stays."""
     if here.engine.name != "podman":
@@ -814,6 +828,7 @@ def test_the_podman_engine_passes_without_root() -> None:
     user = pwd.getpwnam(name)
     with OwnPodman(user) as own:
         without_root(user, "podman", own.folder, "import trajmake; print(True)", **own.variables)
+        assert within(10, lambda: not running(f"unix://{own.folder}")), "a service outlives its process"
 
 
 # Choosing

@@ -105,6 +105,7 @@ class DockerApiEngine:
             EnvironmentBrokenError: the image has no bash.
             ClaimedError: a container of this name is running.
         """
+        self._check_mounts(name, mounts or {})
         if self.find(image_id) is None:
             raise ImageMissingError(f"The {self._daemon.name} has no image {image_id}.", "Load it first.")
         safe = _safe_name(name)
@@ -159,6 +160,9 @@ class DockerApiEngine:
         )
         config.update(StdinOnce=True, AttachStdin=True, AttachStdout=True, AttachStderr=True)
         return str(api.create_container_from_config(config, name)["Id"])  # type: ignore[no-untyped-call]
+
+    def _check_mounts(self, name: str, mounts: Mapping[str, Path]) -> None:
+        """Raise EngineUnavailableError for a folder that is not there, where the daemon itself would not."""
 
     def reap(self) -> list[str]:
         """Remove containers whose owner died before it had started them, or without the daemon's notice."""

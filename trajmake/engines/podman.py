@@ -23,8 +23,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trajmake.engines.base import ContainerLimits
-from trajmake.engines.container import ShellContainer
 from trajmake.engines.daemon import Daemon, ping
 from trajmake.engines.docker_api import TIMEOUT, DockerApiEngine
 from trajmake.engines.docker_faults import faults
@@ -74,20 +72,14 @@ class PodmanEngine(DockerApiEngine):
             self.reap()
         self._images.remove(image_id)
 
-    def start(
-        self,
-        image_id: str,
-        *,
-        name: str,
-        labels: Mapping[str, str] | None = None,
-        limits: ContainerLimits | None = None,
-        mounts: Mapping[str, Path] | None = None,
-    ) -> ShellContainer:
-        """Start a container (see the protocol); podman would make a folder that is not there."""
-        for path in (mounts or {}).values():
-            if not path.exists():
+    def reap(self) -> list[str]:
+        """Remove containers of dead runs (see the protocol); who never used podman has none, and gets no store."""
+        return super().reap() if self._client or not self._service or _has_store() else []
+
+    def _check_mounts(self, name: str, mounts: Mapping[str, Path]) -> None:
+        for path in mounts.values():
+            if not path.exists():  # podman would make it
                 raise EngineUnavailableError(f"Container {name}: there is no {path} to mount.")
-        return super().start(image_id, name=name, labels=labels, limits=limits, mounts=mounts)
 
     def _connect(self) -> APIClient:
         if self._service:
@@ -157,3 +149,10 @@ def _answering() -> str:
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
     default = "/run/podman/podman.sock" if os.geteuid() == 0 else f"{runtime}/podman/podman.sock"
     return f"unix://{default}" if ping(f"unix://{default}", _NAME)[0] else ""
+
+
+def _has_store() -> bool:
+    """Whether this user has a store of images: one that is named, or that of containers-storage.conf(5)."""
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    usual = "/var/lib/containers/storage" if os.geteuid() == 0 else f"{data}/containers/storage"
+    return "CONTAINERS_STORAGE_CONF" in os.environ or os.path.exists(usual)

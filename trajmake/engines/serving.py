@@ -5,7 +5,10 @@ The service ends with that process, also when that is killed, and its folder goe
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -16,9 +19,11 @@ def main(folder: str) -> None:
     """Serve at ``FOLDER/sock`` until the end of the input."""
     default_signals()  # containers would inherit what is ignored here
     command = ["podman", "--log-level", "error", "system", "service", "--time", "0", f"unix://{folder}/sock"]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as service:
+    # A group of its own: without root podman goes on in a child, which outlives it.
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0) as service:
         sys.stdin.buffer.read()
-        service.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(service.pid, signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
 
 
