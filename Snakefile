@@ -35,6 +35,7 @@ localrules:
     calibrate,
     gate,
     retry,
+    turn_before,
     verify,
 
 

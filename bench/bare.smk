@@ -29,7 +29,9 @@ rule all:
         RESULTS + "/results.csv",
         expand(RESULTS + "/{model}_summary.txt", model=MODELS),
         expand(RESULTS + "/html/{model}", model=MODELS),
-        expand(RESULTS + "/released/{model}/{image}.json", model=MODELS, image=INSTANCES),
+        expand(
+            RESULTS + "/released/{model}/{image}.json", model=MODELS, image=INSTANCES
+        ),
         RESULTS + "/complete.json",
         RESULTS + "/html/index.html",
 
@@ -66,8 +68,6 @@ rule generate:
         INSTANCE + "/metadata.json",
     log:
         LOGS + "/{model}/instance_{instance_id}.log",
-    benchmark:
-        OUT + "/benchmarks/s/{model}/instance_{instance_id}.generate.tsv"
     shell:
         "touch {output}"
 
@@ -82,8 +82,6 @@ rule run_tests:
         script=EVALUATION + "/eval.sh",
     log:
         EVALUATION + "/run_instance.log",
-    benchmark:
-        OUT + "/benchmarks/s/{model}/instance_{instance_id}.run_tests.tsv"
     shell:
         "touch {output}"
 
@@ -106,13 +104,12 @@ rule grade:
 
 rule release_image:
     input:
-        OUT + "/trajectories/s/{model}/instance_{image}/eval_outputs/{image}/test_run.json",
+        OUT
+        + "/trajectories/s/{model}/instance_{image}/eval_outputs/{image}/test_run.json",
     output:
         RESULTS + "/released/{model}/{image}.json",
     log:
         LOGS + "/images/{model}/{image}.release_image.log",
-    benchmark:
-        OUT + "/benchmarks/s/images/{model}/{image}.release_image.tsv"
     shell:
         "touch {output}"
 

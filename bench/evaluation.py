@@ -1,6 +1,6 @@
 """Patches tested and graded: ``swebench eval`` 5 against our ``run_tests`` and ``grade``, in Docker.
 
-    python bench/evaluation.py [--instances 8] [--workers 2] [--seconds 20] [--pairs 5] [--quick] [--json FILE]
+    python bench/evaluation.py [--instances 6] [--workers 2] [--seconds 20] [--pairs 5] [--quick] [--json FILE]
 
 The demo's instances, several times over, with their own fixes as predictions; the images are in the
 daemon before, on both sides. Ours is measured twice: the same work (no control run, trajectories there), and what

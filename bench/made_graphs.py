@@ -124,7 +124,8 @@ def _runs(folder: Path, instances: int, metadata) -> None:  # type: ignore[no-un
     for name in names(instances):
         _write(out / layout.IMAGES / f"{name}.loaded.json", "{}")
     for model in MODELS:
-        _write(out / f"results/{SESSION}/gates/{model}.gate", "")
+        for end in ("before", "gate"):
+            _write(out / f"results/{SESSION}/gates/{model}.{end}", "")
     for place, files in RUN.items():
         for model in MODELS:
             for name in names(instances):

@@ -3,7 +3,7 @@
     python bench/memory.py [--megabytes 1 100 1000] [--quick] [--json FILE]
 
 One instance of the demo, with its fix, in the engine `namespace`; its test command prints so much before the tests.
-Each file of ``workflow/scripts`` is run by itself, in the order of the chain; `grade` as its rule runs it. Those that
+Each stage is run in a process of its own, in the order of the chain, as its rule runs it. Those that
 read neither a trajectory nor a log (`build_bundle`, the two of the calibration) are left out. What must be
 flat: the peak for the longest log against that for the one before it. Every run must be resolved.
 """
@@ -11,6 +11,7 @@ flat: the peak for the longest log against that for the one before it. Every run
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import shutil
 import sys
@@ -22,6 +23,8 @@ from typing import Any
 import made_projects as projects
 import pairs
 import yaml
+
+from trajmake.stages import forked
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "workflow" / "scripts"
 LINE = "a line as a talkative test suite prints them, again and again"
@@ -36,14 +39,14 @@ def places(row: dict[str, Any]) -> dict[str, dict[str, Any]]:
     own = {"model": "m", "instance_id": name, "session": "bench", "image": Path(uri).stem}
     tarball, trajectory = f"outputs/images/{own['image']}.tar", f"{run}/output.jsonl"
     outcomes = [f"{tests}/outcome.json"]
-    log, test_run = f"{tests}/test_output.txt", f"{tests}/test_run.json"
+    log, test_run, patch = f"{tests}/test_output.txt", f"{tests}/test_run.json", f"{tests}/patch.diff"
     found: dict[str, dict[str, Any]] = {
         "fetch_image": {"output": {"tarball": tarball}},
         "load_image": {"input": {"tarball": tarball}, "output": {"record": "outputs/images/x.loaded.json"}},
         "generate": {"output": {"trajectory": trajectory, "metadata": f"{run}/metadata.json"}},
         "run_tests": {
             "input": {"trajectory": trajectory},
-            "output": {"log": log, "run": test_run, "patch": f"{tests}/patch.diff", "script": f"{tests}/eval.sh"},
+            "output": {"test_output": log, "test_run": test_run, "patch": patch, "script": f"{tests}/eval.sh"},
         },
         "grade": {
             "trajectory": trajectory, "test_output": log, "test_run": test_run, "verdict": f"{run}/eval_output.jsonl",
@@ -88,12 +91,13 @@ def work(stage: str, folder: Path) -> None:
 
         grade(config, **given)
         return
-    script = SCRIPTS / f"{stage}.py"
-    if not script.exists():  # forked off a server by its rule: the same function
-        function = getattr(importlib.import_module("trajmake.stages.images"), stage)
-        subject = {"image": given["wildcards"]["image"]} if stage == "release_image" else given["params"]
-        function(config, **subject, log=given["log"][0], **given.get("input", {}), **given["output"])
+    if module := forked.STAGES.get(stage):  # forked off a server by its rule: the same function
+        function = getattr(importlib.import_module(module), stage)
+        known = {**given["wildcards"], **given["params"], **given.get("input", {}), **given["output"]}
+        wanted = inspect.signature(function).parameters
+        function(config, log=given["log"][0], **{name: value for name, value in known.items() if name in wanted})
         return
+    script = SCRIPTS / f"{stage}.py"
     named = {name: SimpleNamespace(**part) if isinstance(part, dict) else part for name, part in given.items()}
     href = SimpleNamespace(child_path=lambda name: "x")
     snakemake = SimpleNamespace(config=config, report_href=lambda path: href, **named)
@@ -131,7 +135,7 @@ def chain(folder: Path, row: dict[str, Any], megabytes: int, store: Path) -> dic
     assert outcome["resolved"] is True, outcome
     size = (folder / places(row)["generate"]["output"]["trajectory"]).stat().st_size
     assert size > 3e6, f"a trajectory of {size} bytes"
-    assert (folder / places(row)["run_tests"]["output"]["log"]).stat().st_size > megabytes * 10**6
+    assert (folder / places(row)["run_tests"]["output"]["test_output"]).stat().st_size > megabytes * 10**6
     return costs
 
 

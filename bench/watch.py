@@ -69,16 +69,18 @@ def measure(folder: Path, instances: int, models: int, seconds: float) -> float:
         "--configfile",
         str(made.configfile),
     ]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background ignores it, and so would the child
     began, before = time.monotonic(), used()
     process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, cwd=ROOT)
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     code = process.wait(timeout=30)
+    assert code == 0, f"trajmake watch ended with {code}"
     over.set()
     took, cpu = time.monotonic() - began, used() - before
     print(
         f"{models} x {instances} runs: {cpu:.2f} s of processor time in {took:.1f} s, "
-        f"{100 * cpu / took:.1f} % of a core (exit code {code})"
+        f"{100 * cpu / took:.1f} % of a core"
     )
     return 100 * cpu / took
 

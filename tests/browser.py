@@ -51,7 +51,7 @@ def page_of(browser: Browser, *, size: dict[str, int] = LAPTOP, **context: Any) 
     made = browser.new_context(viewport=size, **context)
     try:
         page = made.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda said: troubles.append(f"console: {said.text}") if said.type == "error" else None)
         page.on("pageerror", lambda error: troubles.append(f"uncaught: {error}"))
         page.on("dialog", lambda dialog: (troubles.append(f"dialog: {dialog.message}"), dialog.dismiss()))

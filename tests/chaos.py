@@ -282,12 +282,12 @@ def run(
             print(f"round {number}: {chaos.ledger}{' complete' if complete else ''}", flush=True)
             if complete:
                 chaos.done["complete sessions"] += 1
-                chaos.ledger.problems += same_results(peace, project)
+                chaos.ledger.problems += same_results(peace, project, chaos.ledger.gone)
                 chaos.ledger.renew()
         chaos.finish()
         chaos.driver = None
         clean(project)
-        found = [*chaos.ledger.problems, *same_results(peace, project)]
+        found = [*chaos.ledger.problems, *same_results(peace, project, chaos.ledger.gone)]
         left = leftovers(project, chaos.mark, daemon, patience=15)
         table(chaos, seed, len(server.requests) - asked, left, time.monotonic() - began)
     for line in [*found, *(f"left over: {thing}" for thing in left)]:
@@ -312,7 +312,7 @@ def table(chaos: Chaos, seed: int, requests: int, left: list[str], seconds: floa
     refused = chaos.provider.refusals
     rows |= {"resumes": chaos.done["resumes"], "requests refused, cut or dropped by the provider": refused}
     rows |= {"requests that it answered": requests - refused, "answers bought": ledger.bought}
-    rows |= {"answers lost between provider and disk": ledger.bought - ledger.journalled}
+    rows |= {"answers lost between provider and disk": ledger.gone}
     rows |= {"answers bought twice": ledger.twice, "finished work lost or repeated": ledger.lost}
     rows |= {"leftovers": len(left), "empty folders of Snakemakes killed before they read anything": ledger.unread()}
     rows |= {"minutes": round(seconds / 60)}

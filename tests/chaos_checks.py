@@ -27,6 +27,7 @@ CHANGING |= {"config_digest", "peak_memory", "agent_seconds", "host"}
 CHANGING |= {"completion_time", "mean_seconds", "median_seconds"}
 CHANGING |= {"attempt"}  # how often a provider that was down was asked
 _TIMES = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( UTC)?|\d+(\.\d+)? ?s\b")
+_SPENT = re.compile(r"^Spent: .*\n", re.MULTILINE)
 _TIMED_COLUMN = "Duration_Seconds"
 
 
@@ -53,6 +54,11 @@ class Ledger:
         tested = len(self._finished) - done
         finished = f"{done} trajectories, {tested} test runs, {self.journalled} answers"
         return f"{finished}, {len(self.problems)} problems"
+
+    @property
+    def gone(self) -> int:
+        """Answers that a kill took between the provider and the disk."""
+        return self.bought - self.journalled
 
     def look(self) -> None:
         """Compare what lies there with what lay there before, and each status with the truth."""
@@ -131,10 +137,16 @@ class Ledger:
         return str(path.relative_to(self._outputs))
 
 
-def same_results(peace: Project, fire: Project) -> list[str]:
-    """Where the results of two projects differ in more than times."""
+def same_results(peace: Project, fire: Project, gone: int = 0) -> list[str]:
+    """Where the results of two projects differ in more than times.
+
+    Args:
+        peace: The undisturbed one.
+        fire: The other.
+        gone: Answers that a kill took between the provider and the disk: paid for twice, and so the sums differ.
+    """
     found = []
-    first, second = (_results(project.root / "outputs") for project in (peace, fire))
+    first, second = (_results(project.root / "outputs", spent=not gone) for project in (peace, fire))
     for name in sorted({*first, *second}):
         if first.get(name) != second.get(name):
             found.append(f"{name} differs: {_difference(first.get(name), second.get(name))}")
@@ -165,8 +177,9 @@ def _leftovers(project: Project, mark: str, daemon: OwnDaemon | None) -> list[st
         f"temporary {path}" for path in temporary if path not in unread and path.name != f"trajmake-{os.geteuid()}"
     ]
     found += [f"part {path.relative_to(project.root)}" for path in (project.root / "outputs").rglob("*.part*")]
-    sessions = [path for path in FOLDER.glob("*/*.session") if place in path.read_text()]
-    found += [f"lease {path}" for path in sessions]
+    for path in FOLDER.glob("*/*.session"):
+        with contextlib.suppress(FileNotFoundError):  # another test's
+            found += [f"lease {path}"] if place in path.read_text() else []
     # As trajmake.stages.container names them: other tests of this machine may have sessions of the same name.
     where = hashlib.sha256(str((project.root / "outputs").resolve()).encode()).hexdigest()[:8]
     groups = Path("/sys/fs/cgroup").glob(f"*/trajmake/{where}-*")
@@ -178,8 +191,8 @@ def _unread(root: Path) -> list[Path]:
     return [path for path in (root / "tmp").glob("snakemake*") if not any(path.iterdir())]
 
 
-def _results(outputs: Path) -> dict[str, Any]:
-    """What a session came to, by path, without times."""
+def _results(outputs: Path, *, spent: bool) -> dict[str, Any]:
+    """What a session came to, by path, without times; with what it spent or without."""
     results: dict[str, Any] = {}
     for path in [*outputs.glob("results/*/*"), *outputs.glob("trajectories/**/*")]:
         name = str(path.relative_to(outputs))
@@ -188,19 +201,20 @@ def _results(outputs: Path) -> dict[str, Any]:
         if path.name == "progress_report.txt":  # its driver's: a killed one leaves it as it was
             continue
         if path.suffix in (".json", ".jsonl"):
-            results[name] = _timeless(_read(path))
+            results[name] = _timeless(_read(path), CHANGING if spent else CHANGING | {"spent"})
         elif path.suffix == ".csv":
             rows = list(csv.DictReader(path.open(newline="")))
             results[name] = [{key: value for key, value in row.items() if key != _TIMED_COLUMN} for row in rows]
         else:
-            results[name] = _TIMES.sub("", path.read_text(errors="replace"))
+            text = _TIMES.sub("", path.read_text(errors="replace"))
+            results[name] = text if spent else _SPENT.sub("", text)
     return results
 
 
-def _timeless(value: Any) -> Any:
+def _timeless(value: Any, changing: set[str]) -> Any:
     if isinstance(value, dict):
-        return {key: _timeless(item) for key, item in value.items() if key not in CHANGING}
-    return [_timeless(item) for item in value] if isinstance(value, list) else value
+        return {key: _timeless(item, changing) for key, item in value.items() if key not in changing}
+    return [_timeless(item, changing) for item in value] if isinstance(value, list) else value
 
 
 def _difference(first: Any, second: Any, at: str = "") -> str:

@@ -33,6 +33,7 @@ class Handler(BaseHTTPRequestHandler):
     """Hands each request to the next behaviour."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or each answer's body waits 40 ms for the client to acknowledge its headers
     server: _Server
 
     def do_POST(self) -> None:
@@ -170,6 +171,19 @@ def fail(status: int, message: str = "out of order", *, code: str = "", retry_af
 def by_model(**behaviours: Behaviour) -> Behaviour:
     """What stands under the name of the model that is asked for."""
     return lambda handler, body: behaviours[body["model"]](handler, body)
+
+
+def once(true: Callable[[], object], behaviour: Behaviour) -> Behaviour:
+    """That behaviour, but not before this is so: what asks is at work until then."""
+
+    def wait(handler: Handler, body: dict[str, Any]) -> None:
+        while not true():
+            if handler.server.closing.wait(0.05):
+                handler.close_connection = True
+                return
+        behaviour(handler, body)
+
+    return wait
 
 
 def too_long() -> Behaviour:

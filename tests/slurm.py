@@ -145,8 +145,13 @@ class Slurm:
     def jobs(self, *more: str) -> list[list[str]]:
         """Id, state, node and comment (the rule) of all jobs that are known; ``more`` of squeue's fields."""
         fields = ["%i", "%T", "%N", "%k", *more]
-        told = self.ask("squeue", "--states=all", "--noheader", f"--format={'|'.join(fields)}")
-        return [line.split("|") for line in told.splitlines()]
+        command = self.on("login", "squeue", "--states=all", "--noheader", f"--format={'|'.join(fields)}")
+        for _ in range(5):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode == 0:
+                return [line.split("|") for line in done.stdout.splitlines()]
+            time.sleep(1)  # the controller was too busy to answer
+        raise AssertionError(done.stderr)
 
     def __enter__(self) -> Self:
         try:
@@ -220,7 +225,7 @@ class Slurm:
         self._start(name, [*unshare, "sh", "-c", _HOST, "sh", name, str(private), str(self.folder), *places])
         self._until((private / "up").exists, f"host {name}")
 
-    def _until(self, true: object, what: str, seconds: float = 30) -> None:
+    def _until(self, true: object, what: str, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not true():  # type: ignore[operator]
             assert time.monotonic() < deadline, f"no {what} within {seconds:g} s:\n{self.account()}"

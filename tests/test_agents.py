@@ -153,19 +153,19 @@ def test_cost_limit(tmp_path: Path, repo: Path) -> None:
 def test_time_limit_ends_a_running_command(tmp_path: Path, repo: Path) -> None:
     """The wall time is not stretched by a command that sleeps; what it printed is kept."""
     start = time.monotonic()
-    done = solve(tmp_path, repo, ["echo begun; sleep 60"], [SUBMIT], limits=AgentLimits(seconds=1.5))
-    assert time.monotonic() - start < 10
-    assert done.exit_status is ExitStatus.TIME_LIMIT and "1.5 s" in done.message
+    done = solve(tmp_path, repo, ["echo begun; sleep 60"], [SUBMIT], limits=AgentLimits(seconds=4.5))
+    assert time.monotonic() - start < 50
+    assert done.exit_status is ExitStatus.TIME_LIMIT and "4.5 s" in done.message
     assert done.history[3]["content"] == "begun\n" and done.history[3]["extras"]["metadata"]["exit_code"] == 137
 
 
 def test_command_timeout_is_the_agents_to_handle(tmp_path: Path, repo: Path) -> None:
     """The model is told, in mini-swe-agent's words, and goes on."""
-    limits = AgentLimits(command_seconds=0.5)
+    limits = AgentLimits(command_seconds=2.5)
     done = solve(tmp_path, repo, ["echo begun; sleep 60"], [SUBMIT], limits=limits)
     assert done.exit_status is ExitStatus.SUBMITTED and done.native is not None
     told = done.native["messages"][3]["content"]
-    assert "timed out after 0.5 seconds" in told and "<returncode>-1</returncode>" in told and "begun" in told
+    assert "timed out after 2.5 seconds" in told and "<returncode>-1</returncode>" in told and "begun" in told
 
 
 def test_format_errors(tmp_path: Path, repo: Path) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
 import re
-import signal
 import statistics
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from test_images_workflow import engine_or_skip
 from trajmake import resources, settings
 from trajmake.llm.spending import Spending
 
+STEP_SECONDS = 6
 SUBMITTED = {"fetch_image", "load_image", "generate", "run_tests"}
 OFTEN = ["--seconds-between-status-checks", "1"]
 SLURM = ["--profile", "cluster", *OFTEN, "--slurm-init-seconds-before-status-checks", "1"]
@@ -46,24 +46,9 @@ def cluster(tmp_path_factory) -> Iterator[Slurm]:
         yield cluster
 
 
-@contextlib.contextmanager
-def driven(cluster: Slurm, project: Project, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Snakemake on the login host while the block runs, its output in ``run.log``."""
-    with (project.root / "run.log").open("ab") as log:
-        process = subprocess.Popen(
-            cluster.on("login", *project.command(*arguments), cwd=project.root),
-            env=project.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def driven(cluster: Slurm, project: Project, *arguments: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """Snakemake on the login host while the block runs."""
+    return project.started(cluster.on("login", *project.command(*arguments), cwd=project.root))
 
 
 def run(cluster: Slurm, project: Project, *arguments: str) -> str:
@@ -117,11 +102,14 @@ def left_over(cluster: Slurm) -> list[str]:
 
 def figures(cluster: Slurm, project: Project) -> None:
     """Print for ``docs/cluster.md`` what jobs took of a node, and what of it was the stage's own work (medians)."""
-    for rule in ("generate", "run_tests"):
+    stages = {
+        "generate": ("*/*/*/metadata.json", lambda record: record["details"]["seconds"]),
+        "run_tests": ("*/*/*/eval_outputs/*/test_run.json", lambda record: record["seconds"]),
+    }
+    for rule, (place, read) in stages.items():
         rows = [job for job in cluster.jobs("%M") if f"rule_{rule}" in job[3]]
         taken = [int(minutes) * 60 + int(seconds) for *_, time in rows for minutes, seconds in [time.split(":")]]
-        tables = project.root.glob(f"outputs/benchmarks/**/*.{rule}.tsv")
-        own = [float(path.read_text().splitlines()[1].split("\t")[0]) for path in tables]
+        own = [read(json.loads(path.read_text())) for path in project.root.glob(f"outputs/trajectories/{place}")]
         print(
             f"{rule}: {len(taken)} jobs, {statistics.median(taken)} s each, {statistics.median(own):.1f} s of it work"
         )
@@ -209,7 +197,9 @@ class Small:
     def check(self, cluster: Slurm, project: Project) -> None:
         """The same results, nothing bought twice, nothing left."""
         assert same_results(self.peace, project) == []
-        assert len(self.server.requests) == self.asked
+        requests = self.server.requests
+        again = [r.at for n, r in enumerate(requests) if any(r.body == before.body for before in requests[:n])]
+        assert (again, len(requests)) == ([], self.asked)
         spent = [Spending(p.root / "outputs/results/chaos/spending").spent() for p in (self.peace, project)]
         assert spent[0].completions == spent[1].completions
         assert left_over(cluster) == []
@@ -225,7 +215,8 @@ def small(cluster) -> Iterator[Small]:
     rows = [row | {"instance_id": f"{row['instance_id']}-{n}"} for row in made for n in range(2)]
     for number, row in enumerate(rows):
         row["problem_statement"] += f" ({row['instance_id']})"  # the request must tell which instance it is about
-        (folder / "replies" / f"{row['instance_id']}.yaml").write_text(yaml.safe_dump(chaos.script(number, 4)))
+        replies = yaml.safe_dump(chaos.script(number, STEP_SECONDS))
+        (folder / "replies" / f"{row['instance_id']}.yaml").write_text(replies)
     small_instances.write(rows, folder / "data/instances.jsonl")
     with OpenAIServer(chaos.Provider(folder / "replies")) as server:
         peace = chaos.make(folder, "peace", folder / "data", server.url, "namespace")
@@ -245,18 +236,22 @@ def test_a_silent_daemon_a_dead_node_and_a_killed_driver_repeat_nothing(cluster,
     """Slurm takes a node's jobs for dead that live, Snakemake forgets those of a killed driver: both come twice."""
     project = small.project(cluster, "fire")
 
-    def at_work() -> dict[str, str]:
-        """Nodes with a trajectory in the making, and its job; none before the first answer."""
-        answers = project.root.glob("outputs/trajectories/*/*/*/llm_completions/*/0001.json")
-        running = [job for job in cluster.jobs() if job[1] == "RUNNING" and "generate" in job[3]]
-        return {node: number for number, _, node, _ in running} if any(answers) else {}
+    def between_answers() -> dict[str, str]:
+        """Nodes and the job on each; an answer has just come, so none is lost between the provider and the disk."""
+        waiting = set()
+        for answer in project.root.glob("outputs/trajectories/*/*/*/llm_completions/*/*.json"):
+            session, model, instance = answer.relative_to(project.root / "outputs/trajectories").parts[:3]
+            if 0 < time.time() - answer.stat().st_mtime < STEP_SECONDS / 3:
+                waiting.add(f"rule_generate_wildcards_{session}_{model}_{instance.removeprefix('instance_')}")
+        return {node: number for number, state, node, rule in cluster.jobs() if state == "RUNNING" and rule in waiting}
 
-    with driven(cluster, project, "-j", "6", *SLURM):
-        silenced, dead, *_ = until(lambda: len(at_work()) == len(NODES) and at_work())
+    with driven(cluster, project, "-j", str(len(NODES)), *SLURM):  # one on each
+        silenced, *_ = until(between_answers)
         cluster.kill_daemon(silenced)
+        dead, *_ = until(lambda: between_answers().keys() - {silenced})
         cluster.kill_node(dead)
         (third,) = set(NODES) - {silenced, dead}
-        cluster.ask("scancel", until(lambda: at_work().get(third)))
+        cluster.ask("scancel", until(lambda: between_answers().get(third)))
         until(lambda: {"NODE_FAIL", "CANCELLED"} <= {state for _, state, *_ in cluster.jobs()})
         time.sleep(5)
     cluster.start_node(dead)

@@ -113,6 +113,12 @@ def ok(container: Container, command: str, timeout: float = 30) -> str:
     return result.text.strip()
 
 
+def appears(container: Container, path: str) -> bool:
+    """Whether a file comes within 20 s, made by what runs beside the commands."""
+    wait = f"for n in {{1..200}}; do [ -e {path} ] && exit 0; sleep 0.1; done; exit 1"
+    return container.run(wait, timeout=60).exit_code == 0
+
+
 def within(seconds: float, condition: Callable[[], bool]) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -270,16 +276,17 @@ def test_timeout_kills_everything_and_keeps_what_was_printed(here: Here) -> None
     with here.start() as container:
         container.write("/stubborn", f"trap '' TERM INT HUP\nsetsid sleep {marker} &\nsleep {marker} &\n".encode())
         command = f"echo partial; bash /stubborn; (trap '' TERM; sleep {marker}); echo never"
-        result = container.run(command, timeout=1)
+        result = container.run(command, timeout=2)
         assert (result.exit_code, result.timed_out, result.output) == (137, True, b"partial\n")
-        assert 1 <= result.seconds < 5
+        assert 2 <= result.seconds < 20
         assert within(5, lambda: not running(marker))
         assert ok(container, "echo alive") == "alive"
 
 
 def test_a_timeout_amid_much_output(here: Here, tmp_path: Path) -> None:
     with here.start() as container:
-        result = container.run("yes", timeout=0.1, log=tmp_path / "log", keep=100)
+        much = "while :; do yes | head -c 1M; sleep 0.01; done"
+        result = container.run(much, timeout=1, log=tmp_path / "log", keep=100)
         assert result.timed_out and (tmp_path / "log").stat().st_size > 1000
         assert ok(container, "echo alive") == "alive"
 
@@ -291,7 +298,7 @@ def test_background_process_neither_hangs_nor_leaks_into_the_next_command(here: 
         assert time.monotonic() - start < 0.5 + 5 and result.text == "now\n" and not result.timed_out
         for _ in range(20):
             assert ok(container, "echo quiet; sleep 0.05") == "quiet"
-        assert ok(container, "ls /late") == "/late"  # it lived on
+        assert appears(container, "/late")  # it lived on
 
 
 def test_a_server_started_by_one_command_serves_the_next(here: Here) -> None:
@@ -300,7 +307,8 @@ def test_a_server_started_by_one_command_serves_the_next(here: Here) -> None:
             container,
             "mkdir /spool; (while sleep 0.05; do [ -f /spool/q ] && mv /spool/q /spool/a; done) >/dev/null 2>&1 &",
         )
-        ok(container, "touch /spool/q; sleep 1; ls /spool/a")
+        ok(container, "touch /spool/q")
+        assert appears(container, "/spool/a")
 
 
 # Attacks on the shell, with and without intent
@@ -337,7 +345,7 @@ def test_fork_bomb_is_bounded_and_the_container_can_be_used_again(here: Here) ->
     with here.start(limits=ContainerLimits(memory_mb=512, pids=60)) as container:
         assert container.run(":() { : | : & }; : & sleep 100", timeout=2).timed_out
         assert ok(container, "echo alive") == "alive"
-        assert len(ok(container, "cd /proc; echo [0-9]*").split()) < 10
+        assert within(10, lambda: len(ok(container, "cd /proc; echo [0-9]*").split()) < 10)
 
 
 def test_processes_left_behind_that_hold_every_slot_are_cleared(here: Here) -> None:
@@ -468,11 +476,11 @@ def test_memory_limit_ends_the_command_not_the_container(here: Here) -> None:
 
 def test_disk_limit_ends_the_command_and_room_can_be_made(here: Here) -> None:
     """A container that fills the disk harms every other; the daemon's file system rarely has quotas."""
-    fill = "while :; do head -c 10M /dev/zero >> /deep/big; sleep 0.1; done"
+    fill = "while :; do head -c 2M /dev/zero >> /deep/big; sleep 0.1; done"
     with here.start(limits=ContainerLimits(memory_mb=512, pids=100, disk_mb=60)) as container:
         ok(container, "mkdir /deep; head -c 40M /dev/zero > /deep/small; sleep 3")
         result = container.run(fill, timeout=60)
-        assert (result.exit_code, result.timed_out) == (137, False) and result.seconds < 40
+        assert (result.exit_code, result.timed_out) == (137, False)
         assert result.text.endswith("take more than 60 MiB]\n")
         assert int(ok(container, "stat -c %s /deep/big")) < 500 << 20
         ok(container, "rm /deep/big")
@@ -554,10 +562,10 @@ def test_a_killed_owner_leaves_nothing(here: Here, busy: bool) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as owner:
         assert owner.stdout is not None and owner.stdout.readline() == b"ready\n"
-        time.sleep(0.3)
-        assert running(marker)
+        others = lambda: [pid for pid in running(marker) if pid != str(owner.pid)]  # noqa: E731
+        assert within(10, lambda: len(others()) > busy)
         owner.kill()
-    assert within(10, lambda: not [pid for pid in running(marker) if pid != str(owner.pid)])
+    assert within(10, lambda: not others())
     if "scratch" in here.options:
         assert within(5, lambda: not list(Path(here.options["scratch"]).glob(f"*{marker}*")))
         assert marker not in Path("/proc/self/mountinfo").read_text()
@@ -862,12 +870,12 @@ def test_auto_takes_docker_where_a_daemon_answers_else_namespaces(
 
 def test_asking_for_a_daemon_is_cheap_and_needs_no_sdk() -> None:
     script = (
-        "import sys, time; from trajmake.engines import docker; start = time.perf_counter(); docker.available();"
-        "print(time.perf_counter() - start, 'requests' in sys.modules)"
+        "import sys, time; from trajmake.engines import docker; start = time.process_time(); docker.available();"
+        "print(time.process_time() - start, 'requests' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     seconds, loaded = done.stdout.split()
-    assert float(seconds) < 1 and loaded == "False"
+    assert float(seconds) < 0.5 and loaded == "False"
 
 
 def test_the_fake_engine_is_scripted_and_records(tmp_path: Path) -> None:
@@ -891,12 +899,12 @@ def test_a_frozen_first_process_is_a_lost_container(here: Here, monkeypatch: pyt
     """A shell that no longer answers is told as such after the grace, not waited for."""
     from trajmake.engines import shell
 
-    monkeypatch.setattr(shell, "GRACE", 1.0)
-    monkeypatch.setattr(shell, "_PATIENCE", 0.5)
     marker = f"66{secrets.randbelow(10**8):08d}"
     with here.start() as container:
         ok(container, f"sleep {marker} >/dev/null 2>&1 &")
         first = parent_of(marker)
+        monkeypatch.setattr(shell, "GRACE", 1.0)
+        monkeypatch.setattr(shell, "_PATIENCE", 0.5)
         try:
             os.kill(first, signal.SIGSTOP)
         except PermissionError:

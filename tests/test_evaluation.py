@@ -266,7 +266,7 @@ def test_line_ends_survive(project: Project) -> None:
 def test_timeout_is_unresolved(project: Project) -> None:
     """The log until then stays."""
     slow = replace(project.instance, test_command=f"echo begun; {project.instance.test_command}")
-    facts, verdict = project.run(project.diff({"calc.py": FIX + "import time\ntime.sleep(60)\n"}), slow, timeout=1.5)
+    facts, verdict = project.run(project.diff({"calc.py": FIX + "import time\ntime.sleep(60)\n"}), slow, timeout=4)
     assert facts.timed_out
     assert (verdict.state, verdict.timed_out) == (State.UNRESOLVED, True)
     assert project.log().startswith("begun\n")

@@ -93,11 +93,11 @@ def test_instance_timeout_is_a_timeout_and_not_a_fault(project):
         "commands": ["echo '# touched' >> $(git ls-files '*.py' | head -1)", "sleep 60"],
     }
     project.configure(models=["sleeper"], instances=project.ids[:1], catalog=catalog)
-    done = project.snakemake("-j", "4", "--profile", "hybrid", INSTANCE_TIMEOUT="3")
+    done = project.snakemake("-j", "4", "--profile", "hybrid", INSTANCE_TIMEOUT="8")
     assert done.returncode == 0, done.stdout
     (row,) = project.results().values()
     assert (row["Status"], row["Exit_Code"], row["Agent_Exit"]) == ("TIMEOUT", "124", "time_limit")
-    assert int(row["Patch_Bytes"]) > 0 and 2 <= int(row["Duration_Seconds"]) < 30
+    assert int(row["Patch_Bytes"]) > 0 and 7 <= int(row["Duration_Seconds"]) < 60
     assert (project.root / f"outputs/progress/demo/sleeper_{project.ids[0]}.status").read_text().startswith("TIMEOUT|")
 
 

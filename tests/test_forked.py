@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,21 +87,76 @@ def test_the_server_ends_with_its_process(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)], cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=False
     )
-    until_gone = time.monotonic() + 20
-    while Path(f"/proc/{int(done.stdout)}").exists() and time.monotonic() < until_gone:
-        time.sleep(0.05)
-    assert not Path(f"/proc/{int(done.stdout)}").exists()
+    until(lambda: not Path(f"/proc/{int(done.stdout)}").exists())
+
+
+@contextlib.contextmanager
+def waiting_job(tmp_path: Path, before: str = "") -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A driver in a process group of its own, and the job that it waits for."""
+    lock = tmp_path / "images/.i.lock"
+    lock.parent.mkdir()
+    config = config_of(tmp_path) | {"dataset": str(rows(tmp_path))}
+    script = f"""
+        {before}
+        from trajmake.stages import forked
+        forked.run("fetch_image", {config!r}, uri="s3://b/i.tar", tarball={str(tmp_path / "i.tar")!r}, log="l")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        driver = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, stderr=subprocess.DEVNULL)
+        until(lambda: (tmp_path / "l").exists())
+        server = int(Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text())
+        yield driver, child_of(server)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait(timeout=20)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_group_reaches_the_job(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C in a terminal, and what schedulers send: nothing of the group stays, and nothing is half made."""
+    with waiting_job(tmp_path) as (driver, job):
+        assert Path(f"/proc/{job}/comm").read_text() == "fetch_image\n"
+        os.killpg(driver.pid, number)
+        assert driver.wait(timeout=20) != 0
+        until(lambda: not living(driver.pid))
+    assert not (tmp_path / "i.tar").exists()
+
+
+def test_what_the_driver_ignores_its_jobs_ignore(tmp_path: Path) -> None:
+    """A script that puts a run into the background has Ctrl-C ignored in it; jobs alone must not end by it."""
+    with waiting_job(tmp_path, "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)") as (driver, job):
+        os.killpg(driver.pid, signal.SIGINT)
+        told = Path(f"/proc/{job}/status").read_text()
+        assert int(told.partition("SigIgn:")[2].split()[0], 16) & 1 << signal.SIGINT - 1
+        time.sleep(0.5)  # who does not ignore it takes a moment to end
+        assert len(living(driver.pid)) == 3
+
+
+def living(group: int) -> list[str]:
+    """The processes of a group; those that only wait to be looked at have ended."""
+    told = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], stdout=subprocess.PIPE, text=True, check=True).stdout
+    found = [line.split(maxsplit=2) for line in told.splitlines()]
+    return [args for of, state, args in found if int(of) == group and not state.startswith("Z")]
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for it, 20 seconds at most."""
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def test_what_a_job_leaves_to_its_end_is_done() -> None:
     """podman's service is stopped at the interpreter's exit, which a forked process does not come to."""
     script = """
-        import atexit, os, pickle, socket
+        import atexit, os, sys, types
         from trajmake.stages import forked
-        ours, theirs = socket.socketpair()
-        ours.sendall(pickle.dumps(("stage", {}, {})))
-        ours.shutdown(socket.SHUT_WR)
-        os._exit(forked._work(theirs, {"stage": lambda config: atexit.register(print, "stopped", flush=True)}))
+        stage = lambda config: atexit.register(print, "stopped", flush=True)
+        sys.modules["made"] = types.SimpleNamespace(stage=stage)
+        os._exit(forked._work("made", "stage", {}, {}))
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
     assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == "stopped\n"

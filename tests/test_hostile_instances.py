@@ -28,7 +28,7 @@ CASES = {
     "fork bomb": [":() { : | : & }; :", FIX],
     "memory": ["head -c 2G /dev/zero | tail -c 2G | wc -c", FIX],
     "memory in /dev/shm": ["head -c 2G /dev/zero > /dev/shm/big", "rm /dev/shm/big", FIX],
-    "disk": ["while :; do head -c 20M /dev/zero >> /big; sleep 0.1; done", "sleep 2", FIX],
+    "disk": ["while :; do head -c 3M /dev/zero >> /big; sleep 0.1; done", "sleep 2", FIX],
     "a gigabyte of output": ["yes 'a line of noise' | head -c 1G", FIX],
     "a process that ignores SIGTERM": [f"trap '' TERM INT HUP QUIT; while :; do sleep {MARKER}; done", FIX],
     "no .git": [FIX, "rm -rf .git"],

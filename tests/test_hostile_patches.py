@@ -302,11 +302,13 @@ def killing(name: str, times: int) -> threading.Thread:
 
     def work() -> None:
         left, ends = times, time.monotonic() + 120
+        killed: set[str] = set()  # one that is killed may be there for a while
         while left and time.monotonic() < ends:
             for process in Path("/proc").glob("[0-9]*"):
                 with contextlib.suppress(OSError):
-                    if (process / "cmdline").read_bytes() == f"sleep\0{name}\0".encode():
+                    if process.name not in killed and (process / "cmdline").read_bytes() == f"sleep\0{name}\0".encode():
                         os.kill(int(process.name), signal.SIGKILL)
+                        killed.add(process.name)
                         left -= 1
             time.sleep(0.1)
 

@@ -13,8 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import images
 import object_stores
@@ -217,12 +218,22 @@ lifecycle.fetch(lifecycle.Host(engines.configured(options), options), sys.argv[2
 """
 
 
-def fetching(host: Host, uri: str, tarball: Path) -> subprocess.Popen[bytes]:
-    """A process of its own that fetches."""
+# The first so many blocks come, the others are on their way for ever.
+HALF = """
+import threading
+from trajmake.images import download
+fetch = download.Download._fetch
+wait = threading.Event().wait
+download.Download._fetch = lambda self, block, *more: wait() if block >= 6 else fetch(self, block, *more)
+"""
+
+
+def fetching(host: Host, uri: str, tarball: Path, before: str = "") -> subprocess.Popen[bytes]:
+    """A process of its own that fetches; ``before`` is what it does before."""
     config = tarball.with_name("config.yaml")
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(host.options.model_dump_json())
-    return subprocess.Popen([sys.executable, "-c", FETCH, config, uri, tarball], stderr=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", before + FETCH, config, uri, tarball], stderr=subprocess.PIPE)
 
 
 def test_a_killed_download_goes_on_where_it_stopped(tmp_path: Path, moto: Store, caplog) -> None:
@@ -233,15 +244,16 @@ def test_a_killed_download_goes_on_where_it_stopped(tmp_path: Path, moto: Store,
     uri = put(moto, tmp_path / "image.tar")
     tarball = host.folder / "image.tar"
     journal = host.folder / "image.tar.part.journal"
-    process = fetching(host, uri, tarball)
+    process = fetching(host, uri, tarball, HALF)
     deadline = time.monotonic() + 60
-    while not (journal.exists() and journal.read_text().count("\n") >= 3) and time.monotonic() < deadline:
+    while not (journal.exists() and journal.read_text().count("\n") >= 3):
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not tarball.exists()
     had = journal.read_text().count("\n") - 1
-    assert 2 <= had < 13
+    assert 2 <= had <= 6
     arriving = download.Download(sources.locate(uri, host.options.images), tarball)
     assert arriving.missing < 13 * download.BLOCK - (had - 1) * download.BLOCK
     lifecycle.fetch(host, uri, tarball)
@@ -386,8 +398,20 @@ def test_a_server_that_goes_away_leaves_the_part(tmp_path: Path, monkeypatch) ->
         host = Host(engines.select("fake"), options_of(tmp_path, server, "fake"))
         host.folder.mkdir(parents=True)
         arriving = download.Download(sources.locate(uri, host.options.images), host.folder / "image.tar")
-        next(stream := arriving.stream())
-        stream.close()
+        closing = threading.Event()
+        fetch = download.Download._fetch
+
+        def half(self: download.Download, block: int, *more: Any) -> None:
+            if block >= 20:
+                closing.wait(60)
+                raise ImageMissingError("It is not to come.")
+            fetch(self, block, *more)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(download.Download, "_fetch", half)
+            next(stream := arriving.stream())
+            closing.set()
+            stream.close()
         arriving = download.Download(sources.locate(uri, host.options.images), host.folder / "image.tar")
     with pytest.raises(ImageMissingError, match="cannot be downloaded") as caught:
         list(arriving.stream())
@@ -634,13 +658,20 @@ def test_room_that_was_promised_to_another_process_is_waited_for(tmp_path: Path,
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "promised\n"
         need = space.Need(tmp_path, 2 * space.RESERVE, "an image")
-        killer = threading.Timer(2, other.kill)
+        killer = threading.Thread(target=kill_once, args=(lambda: "waiting for 1 other image" in caplog.text, other))
         killer.start()
-        started = time.monotonic()
         with space.taken(engines.select("fake"), tmp_path / "driver.lock", 0, [need]):
-            assert other.wait(10) == -9 and time.monotonic() - started >= 1.9
+            assert other.wait(10) == -9
         killer.join()
     assert "waiting for 1 other image(s)" in caplog.text
+
+
+def kill_once(true: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """``kill -9`` when this is so, or after a minute."""
+    deadline = time.monotonic() + 60
+    while not true() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
 
 
 # --- several runs on one host ----------------------------------------------------------------------------------

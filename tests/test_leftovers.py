@@ -144,12 +144,13 @@ def test_control_groups_of_dead_owners_go() -> None:
     code = """
 from trajmake.engines import cgroup
 from trajmake.engines.base import ContainerLimits
-print(*cgroup.make_group("leftovers", ContainerLimits()).folders, sep="\\n")
+folders = cgroup.make_group("leftovers", ContainerLimits()).folders
+assert all(folder.exists() for folder in folders)
+print(*folders, sep="\\n")
 """
     left = [Path(line) for line in python(code).stdout.split()]
     if not left:
         pytest.skip("control groups cannot be made here")
-    assert all(folder.exists() for folder in left)
     group = cgroup.make_group(f"leftovers-{time.monotonic_ns()}", ContainerLimits())
     try:
         assert not any(folder.exists() for folder in left) and all(folder.exists() for folder in group.folders)

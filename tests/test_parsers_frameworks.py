@@ -345,6 +345,6 @@ def test_any_log_can_be_read(name: str) -> None:
         read(name, run.log.read_text(encoding="utf-8"))
     noise = "[{\"ok - <testsuite 12/34 Test #1: --- = (a) > b › c ✓ 1.2 s = test x ... PASS: y ' \n" * 3000
     for log in (noise, noise.replace("\n", " ")):
-        start = time.perf_counter()
+        start = time.thread_time()
         read(name, log)
-        assert time.perf_counter() - start < 5
+        assert time.thread_time() - start < 5

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
-import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from model_sessions import KEY, SUBMIT, Sessions
 from openai_server import OpenAIServer, answer, answer_as, by_model, fail, garbage, half
 from test_images_workflow import engine_or_skip
 
+from trajmake.llm.base import Completion
 from trajmake.llm.errors import Transient
 from trajmake.llm.gateway import Gateway
 from trajmake.llm.litellm_provider import LiteLLMProvider
@@ -135,33 +137,29 @@ def test_the_key_is_in_no_docker_container(tmp_path: Path, store: Path) -> None:
     assert "PATH=" in seen and places_of_the_key(sessions) == ""
 
 
-def test_a_provider_that_is_down_for_a_while_is_survived(tmp_path: Path) -> None:
+def test_a_provider_that_is_down_for_a_while_is_survived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens, then rubbish comes, then an answer; 30 s of it at a tenth of the scale."""
     with OpenAIServer(answer("once")) as gone:
         LiteLLMProvider("openai/m", base_url=gone.url).complete(TASK, [])  # imports litellm
     with pytest.raises(Transient, match="Connection refused"):  # not by the client above, which is still connected
         LiteLLMProvider("openai/m", base_url=gone.url, request_seconds=5).complete(TASK, [])
-    retry = Retry(first_wait=0.1, longest_wait=6.0, total_seconds=90)
-    door = Gateway(
-        LiteLLMProvider("openai/m", base_url=gone.url, request_seconds=5),
-        tmp_path / "journal",
-        model_name="m",
-        retry=retry,
-    )
+    retry = Retry(first_wait=0.1, longest_wait=2.0, total_seconds=600)
+    provider = LiteLLMProvider("openai/m", base_url=gone.url, request_seconds=5)
+    door = Gateway(provider, tmp_path / "journal", model_name="m", retry=retry)
     back: list[OpenAIServer] = []
+    asked: list[float] = []
+    complete = provider.complete
 
-    def come_back() -> None:
-        time.sleep(3)
-        back.append(OpenAIServer(half(), garbage(), fail(502), answer("back"), port=gone.port).__enter__())
+    def counted(*request: Any) -> Completion:
+        asked.append(time.monotonic())
+        if len(asked) == 7:
+            server = OpenAIServer(half(), garbage(), fail(502), answer("back"), port=gone.port)
+            back.append(stack.enter_context(server))
+        return complete(*request)
 
-    thread = threading.Thread(target=come_back)
-    thread.start()
-    started = time.monotonic()
-    try:
+    monkeypatch.setattr(provider, "complete", counted)
+    with contextlib.ExitStack() as stack:
         got = door.complete(TASK)
-    finally:
-        thread.join()
-        back[0].__exit__(None, None, None)
-    assert got.message["content"] == "back" and time.monotonic() - started >= 3
+    assert got.message["content"] == "back" and asked[6] - asked[0] >= 2.5
     (entry,) = [json.loads(path.read_text()) for path in (tmp_path / "journal").iterdir()]
-    assert entry["attempt"] >= 7 and len(back[0].requests) == 4
+    assert entry["attempt"] == len(asked) == 10 and len(back[0].requests) == 4

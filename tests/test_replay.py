@@ -165,11 +165,10 @@ def test_the_time_of_a_run_is_the_agents(tmp_path: Path) -> None:
     assert run.attempt(answers=3) is None
     before = Journal(run.folder).load()[2]["agent_seconds"]
     assert before >= 1.2
-    limits = AgentLimits(seconds=before + 1)
     started = time.monotonic()
-    done = run.attempt(limits=limits)
+    done = run.attempt(limits=AgentLimits(seconds=before + 60))
     assert done is not None and done.exit_status is ExitStatus.SUBMITTED
-    assert time.monotonic() - started >= 1.2 and before <= run.door.clock.elapsed() < before + 1
+    assert before <= run.door.clock.elapsed() <= before + (time.monotonic() - started) - 1.2
     (run.folder / "0004.json").unlink()
     late = run.attempt(limits=AgentLimits(seconds=before))
     assert late is not None and late.exit_status is ExitStatus.TIME_LIMIT and run.requests == []
@@ -184,7 +183,8 @@ def test_waiting_for_a_provider_is_not_the_agents_time(tmp_path: Path) -> None:
         door = Gateway(provider, tmp_path / "journal", model_name="m", retry=retry)
         started = time.monotonic()
         answer = door.complete([{"role": "user", "content": "Go on."}])
-    assert time.monotonic() - started >= 1.0 and answer.latency <= door.clock.elapsed() < answer.latency + 0.5
+        agent, whole = door.clock.elapsed(), time.monotonic() - started
+    assert answer.latency <= agent <= whole - 1.0
 
 
 def test_the_clock_counts_only_while_it_runs() -> None:
@@ -195,7 +195,7 @@ def test_the_clock_counts_only_while_it_runs() -> None:
     assert clock.elapsed() == 5
     clock.start()
     time.sleep(0.02)
-    assert 5.02 <= clock.elapsed() < 6
+    assert 5.02 <= clock.elapsed() < 30
     with clock.paused():
         stood = clock.elapsed()
         time.sleep(0.02)

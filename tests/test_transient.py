@@ -15,7 +15,7 @@ from own_daemon import OwnDaemon
 from trajmake.errors import ContainerLostError, EngineAwayError, EngineUnavailableError
 from trajmake.stages import patience
 
-STEPS = ["echo 1 > value", "sleep 3; cat value", SUBMIT]
+STEPS = ["echo 1 > value", "sleep 8; cat value", SUBMIT]
 
 
 def test_a_daemon_that_restarts_costs_no_fault_and_no_answer(tmp_path: Path, store: Path, monkeypatch) -> None:
@@ -31,7 +31,7 @@ def test_a_daemon_that_restarts_costs_no_fault_and_no_answer(tmp_path: Path, sto
 
         def disturb() -> None:
             answer = sessions.journal("restart") / "0002.json"
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 300
             while not answer.exists() and time.monotonic() < deadline:
                 time.sleep(0.05)
             daemon.kill()

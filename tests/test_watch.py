@@ -19,13 +19,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from made_sessions import STARTED, Made
-from project import Project
+from model_sessions import SUBMIT, Sessions
+from openai_server import OpenAIServer, answer_as, hang, once
 
 from trajmake import files
 from trajmake.live import gpus, last_answer, plain, terminal, words
 from trajmake.live.picture import SIGNS, Cell, Gpu, Model, Picture, Running
 from trajmake.live.reader import Reader
+from trajmake.llm.scripted import ScriptedProvider
 from trajmake.llm.spending import Spent
 from trajmake.reports import texts
 from trajmake.reports.session import SessionRuns
@@ -205,12 +208,14 @@ def test_a_terminal_shows_it_until_the_session_is_complete(made):
         command = [*WATCH, "--interval", "0.2", "--configfile", str(made.configfile)]
         process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=os.environ | {"TERM": "xterm"})
         os.close(slave)
-        threading.Thread(target=drain, args=(master, shown), daemon=True).start()
+        drained = threading.Thread(target=drain, args=(master, shown), daemon=True)
+        drained.start()
         until(lambda: "✓✗⏱!-" in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode(errors="ignore")))
         finish(made)
         until(lambda: shown.decode(errors="ignore").count("10 of 10 runs") > 0)
         assert process.poll() is None  # the driver has its summaries to make
     assert process.wait(timeout=30) == 0
+    drained.join(30)
     end = shown.decode()
     assert "\x1b[?1049h" in end and "\x1b[?1049l" in end
     assert "complete" in end.rsplit("\x1b[?1049l")[1]
@@ -275,7 +280,7 @@ def test_lines_tell_what_has_changed(made):
     assert list(plain.changes(before, look.picture()))[:-1] == []
     made.run("s", "b", "four", False, seconds=61)
     lines = list(plain.changes(before, look.picture()))
-    assert lines[0].endswith("✗ b/four: not resolved, after 61 s, 3 steps, 0.5000 USD") and "6 of 10 runs" in lines[1]
+    assert lines[0].endswith("✗ b/four: unresolved, after 61 s, 3 steps, 0.5000 USD") and "6 of 10 runs" in lines[1]
 
 
 def test_a_driver_on_another_host_is_believed_while_its_heart_beats(made):
@@ -361,45 +366,54 @@ def test_gpus_are_in_the_picture_while_they_are_heard_of(made, smi):
 # --- a session that really runs
 
 
-def test_a_real_run_is_watched_to_its_end(project: Project, smi):
-    """The report is kept up without anybody watching, the watcher ends with the session, and both tell the truth."""
-    project.configure(session="live", models=["fixer"], instances=project.ids[:2], limits={"session_usd": 5})
-    command = project.command("-j", "2", "--profile", "hybrid")
-    environ = project.environment()
-    with (project.root / "run.log").open("w") as log:
-        run = subprocess.Popen(command, cwd=project.root, env=environ, stdout=log, stderr=log)
-        report = project.root / "outputs/results/live/progress_report.txt"
-        until(report.exists, 120)
-        assert "State: running, driven by process" in report.read_text()
-        watch = subprocess.run(
-            [*WATCH, "--interval", "0.2"], cwd=project.root, env=environ, capture_output=True, text=True, timeout=300
-        )
-        assert run.wait(timeout=60) == 0, (project.root / "run.log").read_text()
-    assert (watch.returncode, watch.stderr) == (0, "")
-    lines = watch.stdout.splitlines()
+def test_a_real_run_is_watched_to_its_end(tmp_path: Path, store: Path, smi):
+    """The report is kept up without anybody watching, the watcher ends with the session, and both tell the truth.
+
+    The agents get no answer before somebody watches and the GPUs were sampled: they work for that long.
+    """
+    script = tmp_path / "script.yaml"
+    script.write_text(yaml.safe_dump([{"commands": ["echo 1 > value"]}, {"commands": [SUBMIT]}]))
+    solve = answer_as(ScriptedProvider(script, model="loopback-1"))
+    watched, outputs = tmp_path / "watch.out", tmp_path / "project/outputs"
+    sampled = outputs / layout.GPUS.format(session="live")
+    ready = once(lambda: watched.exists() and watched.stat().st_size and gpus.summary(sampled), solve)
+    with OpenAIServer(ready) as server:
+        sessions = Sessions.make(tmp_path, store, server.url, count=2)
+        sessions.configure(session="live", engine="namespace", limits={"session_usd": 5})
+        root, environ = sessions.project.root, sessions.project.environment()
+        with sessions.project.started(sessions.project.command("-j", "2", "--profile", "hybrid")) as run:
+            report = outputs / "results/live/progress_report.txt"
+            until(report.exists, 120)
+            assert "State: running, driven by process" in report.read_text()
+            with watched.open("w") as lines, (tmp_path / "watch.err").open("w") as errors:
+                command = [*WATCH, "--interval", "0.2"]
+                done = subprocess.run(command, cwd=root, env=environ, stdout=lines, stderr=errors, timeout=300)
+            assert run.wait(timeout=120) == 0, (root / "run.log").read_text()
+    assert (done.returncode, (tmp_path / "watch.err").read_text()) == (0, "")
+    lines = watched.read_text().splitlines()
     assert lines[-1].endswith("session live: complete")
-    for name in project.ids[:2]:
-        outcome = project.outcome("fixer", name, "live")
-        said = "✓" if outcome["resolved"] else "✗"
-        assert any(f" {said} fixer/{name}: " in line and f"{outcome['steps']} steps" in line for line in lines)
+    for row in sessions.rows:
+        name = row["instance_id"]
+        outcome = sessions.project.outcome("served", name, "live")
+        assert outcome["resolved"] is True and outcome["steps"] == 2
+        assert any(f" ✓ served/{name}: " in line and "2 steps" in line for line in lines)
     text = report.read_text()
     assert "State: complete" in text and "Ended: 2 of 2 runs (100.00%)" in text and " of 5 USD" in text
-    final = (project.root / "outputs/results/live/final_report.txt").read_text()
+    final = (outputs / "results/live/final_report.txt").read_text()
     assert "0 NVIDIA A100-SXM4-80GB" in final and "peak 87%" in final
 
 
-def test_the_report_is_right_after_ctrl_c(project: Project):
-    project.configure(session="cut", models=["fixer"])
-    command = project.command("-j", "1", "--profile", "hybrid")
-    with (project.root / "run.log").open("w") as log:
-        run = subprocess.Popen(
-            command, cwd=project.root, env=project.environment(), stdout=log, stderr=log, start_new_session=True
-        )
-        report = project.root / "outputs/results/cut/progress_report.txt"
-        until(lambda: report.exists() and "▶ 1 running" in report.read_text(), 180)
-        os.killpg(run.pid, signal.SIGINT)
-        assert run.wait(timeout=120) != 0
+def test_the_report_is_right_after_ctrl_c(tmp_path: Path, store: Path):
+    """In the middle of a request that is never answered."""
+    with OpenAIServer(hang()) as server:
+        sessions = Sessions.make(tmp_path, store, server.url, count=2)
+        sessions.configure(session="cut", engine="namespace")
+        with sessions.project.started(sessions.project.command("-j", "1", "--profile", "hybrid")) as run:
+            report = sessions.project.root / "outputs/results/cut/progress_report.txt"
+            until(lambda: report.exists() and "▶ 1 running" in report.read_text(), 180)
+            until(lambda: server.requests, 60)
+            os.killpg(run.pid, signal.SIGINT)
+            assert run.wait(timeout=120) != 0
     text = report.read_text()
-    total = len(project.ids)
-    assert re.search(r"State: not driven by anybody; \d+ runs have not ended", text) and f" of {total} runs" in text
+    assert "State: not driven by anybody; 2 runs have not ended" in text and "Ended: 0 of 2 runs" in text
     assert "running" not in text.split("Runs:")[1].split("\n")[0]

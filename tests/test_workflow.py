@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import signal
-import subprocess
 import time
+from collections import Counter
 
 import pytest
 import yaml
@@ -188,24 +186,13 @@ def test_max_parallel_instances_holds_whatever_j_says(project):
 
 def test_a_second_driver_is_refused_and_a_killed_one_leaves_no_lock(project):
     """`kill -9` of snakemake, then the same command: no --unlock, nothing for a human to do."""
-    first = subprocess.Popen(
-        project.command("-j", "2", "--profile", "hybrid"),
-        cwd=project.root,
-        env=project.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
     lock = project.root / "outputs/results/demo/.driver.lock"
-    try:
+    with project.started(project.command("-j", "2", "--profile", "hybrid")) as first:
         deadline = time.monotonic() + 60
         while not (lock.exists() and lock.read_text()) and time.monotonic() < deadline:
             time.sleep(0.1)
         refused = project.snakemake("-j", "2", "--profile", "hybrid")
         assert refused.returncode != 0 and f"process {first.pid}" in refused.stdout and "Hint:" in refused.stdout
-    finally:
-        os.killpg(first.pid, signal.SIGKILL)
-        first.wait()
     done = project.snakemake("-j", "4", "--profile", "hybrid")
     assert done.returncode == 0, done.stdout
     assert len(project.results()) == 2 * len(project.ids)
@@ -226,6 +213,16 @@ def test_a_mistake_ends_in_one_message_with_a_hint(finished, arguments, said, co
     done = finished.snakemake("-n", *arguments)
     assert done.returncode == code, done.stdout
     assert said in done.stdout and "Hint:" in done.stdout and "Traceback" not in done.stdout
+
+
+def test_no_job_stands_between_many_and_many(project):
+    """Snakemake looks through a producer's inputs for each consumer: the graph would grow by the square of the runs."""
+    said = project.snakemake("-n", "--dag", "--profile", "hybrid").stdout
+    names = dict(re.findall(r"(\d+)\[label = \"(\w+)", said))
+    edges = [(int(before), int(after)) for before, after in re.findall(r"(\d+) -> (\d+)", said)]
+    needs, serves = (Counter(edge[end] for edge in edges) for end in (1, 0))
+    assert Counter(names.values())["generate"] == 2 * len(project.ids) > 6 and max(needs.values()) > 6
+    assert [names[str(job)] for job in needs if min(needs[job], serves[job]) > 3] == []
 
 
 def test_the_modes_are_found_by_name_from_a_fresh_clone():

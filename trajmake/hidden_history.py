@@ -136,17 +136,19 @@ own() {
     rm -f -- "$dir/objects/info/alternates"
   fi
 }
+look() { objects > "$dir/.objects"; reachable > "$dir/.reachable"; }
+left() { comm -23 "$dir/.objects" "$dir/.reachable" | wc -l; }
 drop() {
-  if [ "$(objects | wc -l)" -ne "$(reachable | wc -l)" ]; then pack; git prune --expire=now; fi
+  look
+  if [ "$(left)" -ne 0 ]; then pack; git prune --expire=now; look; fi
   if [ -f "$dir/shallow" ]; then
-    reachable > "$dir/.reachable"
     grep -xF -f "$dir/.reachable" "$dir/shallow" > "$dir/.shallow" || true
-    rm -f -- "$dir/shallow" "$dir/.reachable"
+    rm -f -- "$dir/shallow"
     if [ -s "$dir/.shallow" ]; then mv -- "$dir/.shallow" "$dir/shallow"; else rm -f -- "$dir/.shallow"; fi
   fi
-  after=$((after + $(objects | wc -l)))
-  reachable > /dev/null
-  unreachable=$((unreachable + $(comm -23 <(objects) <(reachable) | wc -l)))
+  after=$((after + $(wc -l < "$dir/.objects")))
+  unreachable=$((unreachable + $(left)))
+  rm -f -- "$dir/.objects" "$dir/.reachable"
 }
 
 removed=0 before=0 after=0 unreachable=0

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import MutableMapping
@@ -16,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trajmake import agents, engines, files, notifications, predictions
+from trajmake import agents, engines, files, notifications, predictions, signals
 from trajmake import settings as configuration
 from trajmake.datasets import Dataset, said
 from trajmake.due import Needs, stands
@@ -256,6 +257,7 @@ class Plan:
             ConfigError: see :func:`trajmake.llm.readiness.check`.
             EngineUnavailableError: no engine can run containers here.
         """
+        signals.in_a_thread(signal.SIGTERM)
         chosen = self.settings
         if engine.startswith("none: "):
             raise EngineUnavailableError(engine.removeprefix("none: "), engines.ADVICE)

@@ -27,6 +27,7 @@ __all__ = [
     "exit_codes",
     "make",
     "needs_model",
+    "warm",
 ]
 
 # Name in the configuration -> module with `create(model, instance) -> Agent`, and `exit_codes(message)` where it
@@ -69,6 +70,17 @@ def exit_codes(name: str) -> ExitCodes | None:
     """
     read: ExitCodes | None = getattr(importlib.import_module(AGENTS[_known(name)]), "exit_codes", None)
     return read
+
+
+def warm(name: str) -> None:
+    """Import what an agent imports when it first acts: ``warm`` of its module, if it has one.
+
+    Raises:
+        ConfigError: unknown agent.
+    """
+    module = importlib.import_module(AGENTS[_known(name)])
+    if prepare := getattr(module, "warm", None):
+        prepare()
 
 
 def needs_model(name: str) -> bool:

@@ -115,6 +115,14 @@ def create(model: ModelSettings, instance: Instance) -> Agent:
     return MiniSweAgent(model.prompt_file)
 
 
+def warm() -> None:
+    """See :func:`trajmake.agents.warm`."""
+    import jinja2  # noqa: F401
+    import yaml  # noqa: F401
+
+    load()
+
+
 def read_prompt(path: Path) -> Prompt:
     """Templates of a prompt file.
 

@@ -118,6 +118,14 @@ def configured(options: Settings) -> Engine:
     return select(name)
 
 
+def warm(options: Settings) -> None:
+    """Import what the configured engine imports when it is first used."""
+    configured(options)
+    if choose(options.engine)[0] in ("docker", "podman"):
+        import docker.errors
+        import docker.types  # noqa: F401
+
+
 def select(name: str = "auto", **options: Any) -> Engine:
     """An engine by name (``auto`` as :func:`choose` has it).
 

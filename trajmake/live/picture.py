@@ -11,6 +11,7 @@ from typing import Any
 
 from trajmake.llm.spending import Spent
 from trajmake.outcomes import Status
+from trajmake.reports.reasons import ENDS
 from trajmake.sessions import survey
 
 RESOLVED, UNRESOLVED, TIMEOUT, FAULT, MISSING = "resolved", "unresolved", "timeout", "fault", "missing"
@@ -29,11 +30,7 @@ SIGNS = {
 """Every state of a run, in the order in which they are counted, and its sign."""
 ENDED = (RESOLVED, UNRESOLVED, TIMEOUT, FAULT, MISSING)
 MEANINGS = {
-    RESOLVED: "resolved",
-    UNRESOLVED: "not resolved",
-    TIMEOUT: "out of time",
-    FAULT: "fault of the machine",
-    MISSING: "no prediction",
+    **{state: ENDS[state].lower() for state in ENDED},
     RUNNING: "running",
     TESTING: "to be tested",
     STALE: "its process is gone",

@@ -78,15 +78,23 @@ class _View:
         self._compact: dict[str, Any] = {}
         self._news = asyncio.Condition()
         self._viewers = 0
+        self._over = False
 
     def application(self) -> web.Application:
         made = web.Application(middlewares=[self._guard])
+        made.on_shutdown.append(self._end)
         made.router.add_get("/{token}/", self._index)
         made.router.add_get("/{token}/index.html", self._index)
         made.router.add_get("/{token}/events", self._events)
         made.router.add_get("/{token}/{model}/{instance}.html", self._run)
         made.router.add_get("/{token}/{model}/{instance}.events", self._run_events)
         return made
+
+    async def _end(self, _: web.Application) -> None:
+        """Let the viewers' requests end, which would wait for news for ever."""
+        async with self._news:
+            self._over = True
+            self._news.notify_all()
 
     async def look(self) -> float:
         """Look at the session, for all viewers; what that cost, in seconds of processor time."""
@@ -150,23 +158,24 @@ class _View:
         before: dict[str, Any] = {}
         self._viewers += 1
         try:
-            while True:
+            while not self._over:
                 now = self._compact
                 if now and now is not before and (news := changes(before, now)):
                     await _tell(response, news)
                 before = now
-                await self._wait_for_news(response, now)
+                if not await self._has_news(now):
+                    await response.write(b": still here\n\n")
         finally:
             self._viewers -= 1
+        return response
 
-    async def _wait_for_news(self, response: web.StreamResponse, known: dict[str, Any]) -> None:
-        async with self._news:
-            try:
-                await asyncio.wait_for(self._news.wait_for(lambda: self._compact is not known), _ALIVE)
-                return
-            except TimeoutError:
-                pass
-        await response.write(b": still here\n\n")
+    async def _has_news(self, known: dict[str, Any]) -> bool:
+        """Wait for a picture other than this one, or the end, but not too long; whether it came."""
+        with contextlib.suppress(TimeoutError):
+            # In this task: a condition whose waiting is cancelled in another one cannot be left.
+            async with self._news, asyncio.timeout(_ALIVE):
+                return await self._news.wait_for(lambda: self._over or self._compact is not known)
+        return False
 
     async def _run(self, request: web.Request) -> web.StreamResponse:
         model, instance = self._names_of(request)
@@ -178,7 +187,7 @@ class _View:
         model, instance = self._names_of(request)
         response = await _stream(request)
         before: tuple[int, ...] | None = None
-        while True:
+        while not self._over:
             root, session = self._reader.outputs.folder, self._reader.session
             now = await asyncio.to_thread(run_page.version, root, session, model, instance)
             if now != before:
@@ -187,6 +196,7 @@ class _View:
             else:
                 await response.write(b": still here\n\n")
             await asyncio.sleep(self._interval)
+        return response
 
     def _names_of(self, request: web.Request) -> tuple[str, str]:
         """Model and safe name of the instance.

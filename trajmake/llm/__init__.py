@@ -19,22 +19,12 @@ if TYPE_CHECKING:
     from trajmake.agents.base import AgentLimits
     from trajmake.settings import ModelSettings
 
-__all__ = ["PROVIDERS", "ContextExceeded", "Gateway", "LimitReached", "Retry", "Spending", "open_door"]
+__all__ = ["PROVIDERS", "ContextExceeded", "Gateway", "LimitReached", "Retry", "Spending", "open_door", "warm"]
 
 
 def _litellm(model: ModelSettings, instance_id: str) -> Provider:
     from trajmake.llm.litellm_provider import LiteLLMProvider
-    from trajmake.llm.openai_provider import OpenAIProvider, suits
 
-    if suits(model):
-        return OpenAIProvider(
-            model.model,
-            base_url=model.base_url,
-            api_key_env=model.api_key_env,
-            temperature=model.temperature,
-            top_p=model.top_p,
-            max_output_tokens=model.max_output_tokens,
-        )
     return LiteLLMProvider(
         model.model,
         api_key_env=model.api_key_env,
@@ -54,6 +44,14 @@ def _scripted(model: ModelSettings, instance_id: str) -> Provider:
 
 
 PROVIDERS: dict[str, Callable[[ModelSettings, str], Provider]] = {"litellm": _litellm, "scripted": _scripted}
+
+
+def warm(model: ModelSettings) -> None:
+    """Import what the provider of a model imports at its first request."""
+    if model.provider == "litellm":
+        from trajmake.llm import litellm_provider
+
+        litellm_provider.warm()
 
 
 def open_door(

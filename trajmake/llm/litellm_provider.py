@@ -7,17 +7,21 @@ per call; repeating it is the gateway's work.
 
 from __future__ import annotations
 
+import email.utils
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from trajmake import borrowed
-from trajmake.errors import ProviderRefusedError
+from trajmake.errors import KeyMissingError, KeyRefusedError, ProviderRefusedError
 from trajmake.llm.base import Completion, Usage
 from trajmake.llm.errors import ContextExceeded, Transient
 from trajmake.llm.redaction import clean, secrets
-from trajmake.llm.refusals import LONGEST_MESSAGE, NO_KEY, key_of, seconds_of, translated
+
+_NO_KEY = "none"  # OpenAI's client insists on some key, also for a local server that wants none
+_LONGEST_MESSAGE = 2000  # some errors of litellm quote whole answers
 
 
 class LiteLLMProvider:
@@ -60,7 +64,7 @@ class LiteLLMProvider:
             "num_retries": 0,
             "max_retries": 0,
             "drop_params": True,
-            **caching(model),
+            **_caching(model),
             **(options or {}),
         }
 
@@ -75,7 +79,7 @@ class LiteLLMProvider:
             Transient: 429, 5xx, a time-out, a dropped connection, an unreadable answer.
         """
         key = self._key()
-        litellm = _litellm()
+        litellm = load()
         import openai
 
         arguments = {name: value for name, value in self._arguments.items() if value is not None}
@@ -94,8 +98,14 @@ class LiteLLMProvider:
 
     def _key(self) -> str | None:
         if not self._api_key_env:
-            return NO_KEY if self._base_url else None
-        return key_of(self.model, self._api_key_env)
+            return _NO_KEY if self._base_url else None
+        key = os.environ.get(self._api_key_env, "").strip()
+        if not key:
+            raise KeyMissingError(
+                f"The key of {self.model} is missing: the environment variable {self._api_key_env} is not set.",
+                f"export {self._api_key_env}=..., or choose other models (config key `models`).",
+            )
+        return key
 
     def _translated(self, error: Exception, litellm: Any) -> Exception:
         """The same trouble in this project's terms, with the provider's message and without the key."""
@@ -103,7 +113,7 @@ class LiteLLMProvider:
         codes = {getattr(cause, "code", None) for cause in _chain(error)}
         cause = next((cause for cause in _chain(error) if isinstance(cause, OSError)), None)
         said = str(error) if cause is None or str(cause) in str(error) else f"{error} ({cause})"
-        text = str(clean(said, secrets([self._api_key_env])))[:LONGEST_MESSAGE]
+        text = str(clean(said, secrets([self._api_key_env])))[:_LONGEST_MESSAGE]
         if isinstance(error, litellm.ContextWindowExceededError) or "context_length_exceeded" in codes:
             return ContextExceeded(text)
         if missing := _import_error(error):  # litellm dresses its own defects up as dropped connections
@@ -111,18 +121,21 @@ class LiteLLMProvider:
                 f"litellm cannot make the request for {self.model}: {missing}.",
                 "Install the versions of the lock file.",
             )
-        return translated(
-            self.model,
-            text,
-            status=status if isinstance(status, int) else None,
-            codes=codes,
-            key_variable=self._api_key_env,
-            retry_after=_retry_after(error),
-        )
+        if status in (401, 403):
+            return KeyRefusedError(
+                f"{self.model} refuses the key: {text}", f"Look at the key in {self._api_key_env or 'the environment'}."
+            )
+        if "insufficient_quota" in codes:  # a 429 that no waiting mends
+            return ProviderRefusedError(f"{self.model} has no quota left for this key: {text}", "Look at its billing.")
+        if isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 425, 429):
+            return ProviderRefusedError(
+                f"{self.model} refuses the request: {text}", "Look at `model`, `base_url` and `options` of this model."
+            )
+        return Transient(text, status=status, retry_after=_retry_after(error))
 
 
-def _litellm() -> Any:
-    """The module, imported so that it fetches nothing, reads no ``.env`` and prints no advice."""
+def load() -> Any:
+    """litellm, imported so that it fetches nothing, reads no ``.env`` and prints no advice."""
     with borrowed.environment(LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_MODE="PRODUCTION"):
         import litellm
     litellm.telemetry = False
@@ -130,16 +143,23 @@ def _litellm() -> Any:
     return litellm
 
 
+def warm() -> None:
+    """Import what litellm imports at its first request: 0.6 s beyond its own 5."""
+    load()
+    import httpcore  # noqa: F401
+    import openai.resources  # noqa: F401
+
+
 def is_listed(model: str) -> bool:
     """Whether litellm's table has a price for a model."""
-    litellm = _litellm()
+    litellm = load()
     try:
         return bool(sum(litellm.cost_per_token(model=model, prompt_tokens=1000, completion_tokens=1000)) > 0)
     except Exception:  # noqa: BLE001 - it raises bare Exceptions for an unlisted model
         return False
 
 
-def caching(model: str) -> dict[str, Any]:
+def _caching(model: str) -> dict[str, Any]:
     """Anthropic caches a prompt only where it is asked to: mark the end of the conversation, as its agents do."""
     if "claude" not in model and "anthropic" not in model:
         return {}
@@ -212,16 +232,16 @@ def _import_error(error: Exception) -> ImportError | None:
 
 
 def _retry_after(error: Exception) -> float | None:
+    """Seconds of the ``Retry-After`` header: a number or an HTTP date (RFC 9110, 10.2.3)."""
     for cause in _chain(error):
         headers = getattr(getattr(cause, "response", None), "headers", None) or {}
         if value := headers.get("retry-after"):
-            return seconds_of(value)
+            try:
+                return max(0.0, float(value))
+            except ValueError:
+                pass
+            try:
+                return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+            except ValueError:
+                return None
     return None
-
-
-def is_too_long(said: str) -> bool:
-    """Whether a provider's words say that the conversation exceeds the context window; litellm knows them."""
-    _litellm()
-    from litellm.litellm_core_utils.exception_mapping_utils import ExceptionCheckers
-
-    return bool(ExceptionCheckers.is_error_str_context_window_exceeded(said))

@@ -48,9 +48,7 @@ class ModelSettings(Section):
         description="Who acts: `mini_swe_agent`, `openhands`, `predictions`, `scripted`, `gold` or `empty`.",
     )
     provider: Literal["litellm", "scripted"] = Field(
-        "litellm",
-        description="Who answers: a provider through litellm, or replies from files. A model `openai/…` with "
-        "`base_url`, `prices` and no `options` is asked without litellm, whose import costs seconds of each job.",
+        "litellm", description="Who answers: a provider through litellm, or replies from files."
     )
     model: str = Field("", description="Provider string, e.g. `anthropic/claude-opus-4-6`.")
     api_key_env: str = Field("", description="Name of the environment variable that holds the key (never the key).")

@@ -1,14 +1,17 @@
-"""Short stages in processes of their own that start in milliseconds.
+"""Stages in processes of their own that start in milliseconds.
 
-An interpreter, Snakemake's preamble and the library's imports cost more than what such a stage does. So the process
-that runs Snakemake keeps a server that has imported the library, and each job is forked off it: as alone as a
-script, in the same process group. The server ends with the process that started it; a job that it left goes on.
+An interpreter, Snakemake's preamble and the imports cost more than most stages do themselves. So the process that
+runs Snakemake keeps a server, which imports what a stage needs when it is first asked for, and each job is forked
+off it: as alone as a script, in the same process group. The server ends with the process that started it; a job
+that it left goes on.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
+import importlib
 import logging
 import os
 import pickle
@@ -24,13 +27,21 @@ logger = logging.getLogger(__name__)
 _starting = threading.Lock()
 _servers: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
 _JOB = b"j"
+STAGES = {
+    "fetch_image": "trajmake.stages.images",
+    "load_image": "trajmake.stages.images",
+    "release_image": "trajmake.stages.images",
+    "generate": "trajmake.stages.generate",
+    "run_tests": "trajmake.stages.run_tests",
+}
+"""Stage → module with a function of its name, and perhaps ``warm(config)``, which imports what jobs would later."""
 
 
 def run(stage: str, config: Mapping[str, Any], **names: Any) -> None:
-    """Run a stage of :mod:`trajmake.stages.images` and wait for it.
+    """Run a stage and wait for it.
 
     Args:
-        stage: The function's name.
+        stage: A key of :data:`STAGES`.
         config: Snakemake's.
         names: Its other arguments, which are text.
 
@@ -71,23 +82,48 @@ def _end(server: subprocess.Popen[bytes], control: socket.socket) -> None:
 
 def _serve(control: socket.socket) -> None:
     """Fork a job for each connection that comes, until the other side ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the jobs
-    from trajmake.stages import images
-
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the jobs, unless it was ignored before
+    warm: set[str] = set()
     while True:
         message, handles, _, _ = socket.recv_fds(control, 1, 1, socket.MSG_CMSG_CLOEXEC)
         _reap(0 if not message else os.WNOHANG)
         if not message:
             return
-        if os.fork() == 0:
-            control.close()
-            with socket.socket(fileno=handles[0]) as connection:
-                code = _work(connection, vars(images))
+        with socket.socket(fileno=handles[0]) as connection:
+            stage, config, names = _read(connection)
+            if stage and stage not in warm:
+                warm.add(stage)
+                _warm(stage, config)
+            if stage and os.fork() == 0:
+                control.close()
+                signal.signal(signal.SIGINT, interrupt)
+                code = _work(STAGES[stage], stage, config, names)
                 with contextlib.suppress(OSError):  # nobody waits any more
                     connection.sendall(bytes([code]))
-            sys.stderr.flush()
-            os._exit(code)
-        os.close(handles[0])
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+
+
+def _read(connection: socket.socket) -> tuple[str, dict[str, Any], dict[str, str]]:
+    """The job that somebody wants; nothing where he is gone already."""
+    try:
+        with connection.makefile("rb") as stream:
+            job: tuple[str, dict[str, Any], dict[str, str]] = pickle.load(stream)
+    except (OSError, EOFError, pickle.UnpicklingError):
+        return "", {}, {}
+    return job
+
+
+def _warm(stage: str, config: dict[str, Any]) -> None:
+    """Import what the stage's jobs need; what cannot be imported is the job's to say."""
+    gc.disable()  # of imports nothing is garbage, and looking for it takes a fifth of their time
+    with contextlib.suppress(Exception):
+        module = importlib.import_module(STAGES[stage])
+        if prepare := getattr(module, "warm", None):
+            prepare(config)
+    gc.freeze()  # a job's collections need not walk through all that, nor copy its pages
+    gc.enable()
 
 
 def _reap(how: int) -> None:
@@ -96,14 +132,13 @@ def _reap(how: int) -> None:
             pass
 
 
-def _work(connection: socket.socket, stages: Mapping[str, Any]) -> int:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def _work(module: str, stage: str, config: dict[str, Any], names: dict[str, str]) -> int:
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as name:  # what `top` shows
+        name.write(stage)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     try:
-        with connection.makefile("rb") as stream:
-            stage, config, names = pickle.load(stream)
-        stages[stage](config, **names)
+        getattr(importlib.import_module(module), stage)(config, **names)
     except SystemExit as end:
         return end.code & 255 if isinstance(end.code, int) else 1
     except BaseException as error:  # Ctrl-C too: nothing may get back into the server's loop
@@ -117,3 +152,4 @@ def _work(connection: socket.socket, stages: Mapping[str, Any]) -> int:
 if __name__ == "__main__":
     with socket.socket(fileno=os.dup(0)) as given:
         _serve(given)
+    os._exit(0)  # what was imported takes a while to be taken down, and who waits for us counts our time

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trajmake import agents, files, llm, settings, workspace
+from trajmake import agents, engines, files, llm, settings, workspace
 from trajmake.agents.base import AgentLimits, Task, Trajectory
 from trajmake.agents.predictions import propose
 from trajmake.datasets import Dataset, Instance
@@ -41,6 +41,16 @@ def generate(
     job = Job(options, model, instance_id, Path(trajectory), Path(metadata))
     stage = Stage.of(options, "generate", log, model=model, instance_id=instance_id)
     stage.run(job.work, job.give_up, job.put_back)
+
+
+def warm(config: Mapping[str, Any]) -> None:
+    """Import what the session's jobs would, each for itself: engine, agents, providers."""
+    options = settings.load(config)
+    engines.warm(options)
+    for entry in options.chosen.values():
+        agents.warm(entry.agent)
+        if agents.needs_model(entry.agent):
+            llm.warm(entry)
 
 
 @dataclass

@@ -17,6 +17,11 @@ from trajmake.settings import Settings
 from trajmake.stages.boundary import Stage, log_to, logger
 
 
+def warm(config: Mapping[str, Any]) -> None:
+    """Import what every job would."""
+    engines.warm(settings.load(config))
+
+
 def fetch_image(config: Mapping[str, Any], *, uri: str, tarball: str, log: str) -> None:
     """Bring the image here as ``tarball``, or a record in its place where the engine has it.
 

@@ -25,6 +25,11 @@ from trajmake.stages.container import start
 logger = logging.getLogger(__name__)
 
 
+def warm(config: Mapping[str, Any]) -> None:
+    """Import what every job would."""
+    engines.warm(settings.load(config))
+
+
 def run_tests(
     config: Mapping[str, Any],
     *,

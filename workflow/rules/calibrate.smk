@@ -12,10 +12,7 @@ localrules:
 rule calibration:
     """Say of each instance whether it is valid, broken or flaky."""
     input:
-        gold=calibrating("gold", f"{EVALUATION}/outcome.json"),
-        empty=calibrating("empty", f"{EVALUATION}/outcome.json"),
-        gold_reports=calibrating("gold", f"{EVALUATION}/report.json"),
-        empty_reports=calibrating("empty", f"{EVALUATION}/report.json"),
+        unpack(calibrated),
     output:
         table=in_summary(f"{RESULTS}/calibration.csv", "calibration", "calibration"),
     log:

@@ -76,7 +76,7 @@ def tested_instances(wildcards):
 
 
 def previous_turn(wildcards):
-    """Where models run in turn, the end of the one before: its summary, its images released."""
+    """The end of the turn before: its summary, its images released."""
     ends = ["{model}_summary.txt", "released/{model}/{image}.json"]
     before = expand(ends, model=PLAN.models_before(wildcards.model), image=PLAN.images)
     return expand(f"{RESULTS}/{{end}}", session=SESSION, end=before)

@@ -3,6 +3,7 @@
 # in:  output.jsonl, the row
 # out: eval_outputs/{instance_id}/{test_output.txt,test_run.json} (run_tests),
 #      eval_output.jsonl, eval_outputs/report.json, eval_outputs/{instance_id}/outcome.json (grade)
+from trajmake.stages import forked
 from trajmake.stages.grade import grade
 
 
@@ -15,17 +16,13 @@ rule run_tests:
     input:
         trajectory=rules.generate.output.trajectory,
     output:
-        log=f"{EVALUATION}/test_output.txt",
-        run=f"{EVALUATION}/test_run.json",
+        test_output=f"{EVALUATION}/test_output.txt",
+        test_run=f"{EVALUATION}/test_run.json",
         patch=f"{EVALUATION}/patch.diff",
         script=f"{EVALUATION}/eval.sh",
     log:
         f"{EVALUATION}/run_instance.log",
-    benchmark:
-        f"{BENCHMARKS}/{{model}}/instance_{{instance_id}}.run_tests.tsv"
     priority: 40
-    conda:
-        "../../environment.yml"
     resources:
         **SIZES["run_tests"],
         container=1,
@@ -35,8 +32,15 @@ rule run_tests:
         faults=faults_of("run_tests"),
     message:
         "Testing {wildcards.model} on {wildcards.instance_id}"
-    script:
-        "../scripts/run_tests.py"
+    run:
+        forked.run(
+            "run_tests",
+            config,
+            model=wildcards.model,
+            instance_id=wildcards.instance_id,
+            log=log[0],
+            **{**input, **output},
+        )
 
 
 rule grade:
@@ -46,8 +50,8 @@ rule grade:
     """
     input:
         trajectory=rules.generate.output.trajectory,
-        test_output=rules.run_tests.output.log,
-        test_run=rules.run_tests.output.run,
+        test_output=rules.run_tests.output.test_output,
+        test_run=rules.run_tests.output.test_run,
     output:
         verdict=f"{INSTANCE}/eval_output.jsonl",
         report=f"{INSTANCE}/eval_outputs/report.json",

@@ -3,12 +3,24 @@
 #
 # in:  images/{image}.loaded.json, the agent's bundle, the row's digest, the model's digest
 # out: trajectories/{session}/{model}/instance_{instance_id}/{output.jsonl,metadata.json}
+from trajmake.stages import forked
+
+
+rule turn_before:
+    """Wait for the end of the turn before a model's: for the gate, whose inputs Snakemake looks through for each run."""
+    input:
+        previous_turn,
+    output:
+        touch(f"{RESULTS}/gates/{{model}}.before"),
+    priority: 90  # as the gate's
+    message:
+        "The turn before that of {wildcards.model} is over"
 
 
 rule gate:
     """Open a model's turn. Where models run in turn, after the end of the one before it."""
     input:
-        previous_turn,
+        turn_before,
     output:
         touch(f"{RESULTS}/gates/{{model}}.gate"),
     priority: 90  # nothing of the turn can leave before, and images would pile up
@@ -27,11 +39,7 @@ rule generate:
         metadata=f"{INSTANCE}/metadata.json",
     log:
         f"{LOGS}/{{model}}/instance_{{instance_id}}.log",
-    benchmark:
-        f"{BENCHMARKS}/{{model}}/instance_{{instance_id}}.generate.tsv"
     priority: 20
-    conda:
-        "../../environment.yml"
     resources:
         **SIZES["generate"],
         container=1,
@@ -41,5 +49,12 @@ rule generate:
         faults=faults_of("generate"),
     message:
         "{wildcards.model} works on {wildcards.instance_id}"
-    script:
-        "../scripts/generate.py"
+    run:
+        forked.run(
+            "generate",
+            config,
+            model=wildcards.model,
+            instance_id=wildcards.instance_id,
+            **output,
+            log=log[0],
+        )

@@ -19,12 +19,29 @@ def selection_digest(wildcards):
         return PLAN.selection_digest
 
 
-def calibrating(model, pattern):
-    return expand(pattern, model=model, instance_id=PLAN.candidates, allow_missing=True)
+def calibrated(wildcards):
+    """What each candidate came to with both agents. A function: others who run Snakemake pay for no list of them."""
+    kinds = {"": "outcome", "_reports": "report"}
+    return {
+        f"{model}{kind}": expand(
+            f"{EVALUATION}/{file}.json",
+            session=wildcards.session,
+            model=model,
+            instance_id=PLAN.candidates,
+        )
+        for model in ("gold", "empty")
+        for kind, file in kinds.items()
+    }
 
 
 def opening(wildcards):
     return PLAN.opening
+
+
+def turn_before(wildcards):
+    """Where models run in turn, the mark that the one before is over."""
+    own = [wildcards.model] if PLAN.models_before(wildcards.model) else []
+    return expand(f"{RESULTS}/gates/{{model}}.before", session=SESSION, model=own)
 
 
 def chosen_runs(wildcards):
