@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import images
@@ -175,16 +177,65 @@ scratch.claim(Path(sys.argv[1]), "killed", {})
 os.kill(os.getpid(), 9)
 """
     python(killed, tmp_path / f"trajmake-{os.geteuid()}")
-    folder, alive = scratch.claim(tmp_path / "elsewhere", "mine", {})
-    folder = folder.rename(tmp_path / f"trajmake-{os.geteuid()}" / folder.name)
+    alive = scratch.claim(tmp_path / "elsewhere", "mine", {})
+    folder = alive.folder.rename(tmp_path / f"trajmake-{os.geteuid()}" / alive.folder.name)
     with locks.claim(locks_of["living"]):
         done = CliRunner().invoke(app, ["clean"])
-    os.close(alive)
+    os.close(alive.lock)
+    os.close(alive.place)
     assert done.exit_code == 0, done.output
     assert "leftovers of killed runs removed" in done.output and "container killed-" in done.output
     assert sorted(path.name for path in (tmp_path / "leases/image").iterdir()) == ["living.session"]
     assert folder.exists() and list(folder.parent.iterdir()) == [folder]
     assert {path.name for path in tmp_path.glob("snakemake-*")} == {"snakemake-living"}
+
+
+def test_nobody_removes_the_folder_of_a_container_that_begins(tmp_path: Path) -> None:
+    """Starts side by side reap what others left; some fight for one name, and half of them die without an end."""
+    begin = """
+from pathlib import Path
+from trajmake.engines import scratch
+for round in range(100):
+    made = scratch.claim(Path(sys.argv[1]), sys.argv[2], {})
+    (made.folder / "upper").mkdir()
+    assert (made.folder / "owner.json").exists(), round
+    os.close(made.lock)
+    if round % 2:
+        made.remove()
+    else:
+        os.close(made.place)
+"""
+    with ThreadPool(5) as pool:
+        starts = pool.map(lambda name: python(begin, tmp_path, name), ["a", "b", "c", "shared", "shared"], 1)
+    assert [start.stderr for start in starts] == [""] * 5
+
+
+def test_a_folder_without_a_lock_yet_is_no_leftover(tmp_path: Path, monkeypatch) -> None:
+    """Somebody reaps in the very moment before the lock is taken."""
+    flock = fcntl.flock
+
+    def late(handle: int, how: int) -> None:
+        if how == fcntl.LOCK_EX:
+            scratch.reap(tmp_path)
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    made = scratch.claim(tmp_path, "one", {})
+    assert (made.folder / "owner.json").exists()
+    os.close(made.lock)
+    made.remove()
+
+
+def test_who_removes_a_folder_late_leaves_that_of_the_next_of_its_name(tmp_path: Path) -> None:
+    first = scratch.claim(tmp_path, "one", {})
+    first.folder.rename(tmp_path / "as its supervisor removes it")
+    os.close(first.lock)
+    second = scratch.claim(tmp_path, "one", {})
+    first.remove()
+    assert second.folder.samefile(f"/proc/self/fd/{second.place}")
+    second.remove()
+    os.close(second.lock)
+    assert not second.folder.exists()
 
 
 def test_a_container_that_ends_while_it_is_removed_is_removed_all_the_same(tmp_path: Path, monkeypatch) -> None:

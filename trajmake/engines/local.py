@@ -29,7 +29,7 @@ from trajmake.engines.cgroup import ControlGroup, make_group
 from trajmake.engines.container import ShellContainer
 from trajmake.engines.memory import memory_facts
 from trajmake.engines.pipes import Pipes, close
-from trajmake.engines.scratch import claim, reap, remove_tree
+from trajmake.engines.scratch import Scratch, claim, reap
 from trajmake.engines.shell import Shell
 from trajmake.engines.store import ImageStore
 from trajmake.engines.stream import EndOfStream
@@ -178,21 +178,22 @@ class LocalEngine(ABC):
             os.close(in_use)  # the supervisor has its own
 
     def _start(self, wanted: Wanted) -> ShellContainer:
-        folder, lock = claim(self._scratch, wanted.name, wanted.labels)
+        scratch = claim(self._scratch, wanted.name, wanted.labels)
+        folder = scratch.folder
         group = make_group(f"{folder.name}-{os.urandom(4).hex()}", wanted.limits)
         process: subprocess.Popen[bytes] | None = None
         try:
             _furnish(folder, wanted)
             command = self._command(folder, wanted, group)
             before = folder_bytes(folder) if wanted.limits.disk_mb else 0
-            process = _spawn(folder, group, command, (lock, wanted.in_use))
+            process = _spawn(folder, group, command, (scratch.lock, wanted.in_use))
             watch = DiskWatch(wanted.limits.disk_mb, lambda: folder_bytes(folder) - before)
-            return self._open(wanted, _Body(process, folder, group), watch)
+            return self._open(wanted, _Body(process, scratch, group), watch)
         except BaseException:  # whatever it is, nothing may be left behind
-            _Body(process, folder, group).end()
+            _Body(process, scratch, group).end()
             raise
         finally:
-            os.close(lock)
+            os.close(scratch.lock)
 
     def _open(self, wanted: Wanted, body: _Body, watch: DiskWatch) -> ShellContainer:
         assert body.process is not None
@@ -222,9 +223,9 @@ def entrance(folder: Path, spec: Mapping[str, object]) -> list[str]:
 class _Body:
     """A running container's processes, folder and control group."""
 
-    def __init__(self, process: subprocess.Popen[bytes] | None, folder: Path, group: ControlGroup) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | None, scratch: Scratch, group: ControlGroup) -> None:
         self.process = process
-        self._folder = folder
+        self._scratch = scratch
         self._group = group
 
     def facts(self, shell: Shell) -> ContainerFacts:
@@ -258,7 +259,7 @@ class _Body:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
             close(self.process.stderr)
-        remove_tree(self._folder)
+        self._scratch.remove()
         self._group.remove()
 
 

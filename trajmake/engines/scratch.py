@@ -1,28 +1,58 @@
-"""Folders of running containers: claimed by name, locked while alive, removable when dead."""
+"""Folders of running containers: claimed by name, locked while alive, removable when dead.
+
+Whoever removes a folder looked at it before, and in between its name may have
+gone to a new container: so what is removed is what was opened, never what has
+the name by then.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import re
-import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from trajmake.errors import ClaimedError, EngineUnavailableError
 
 _CLAIM_SECONDS = 10.0  # a container whose owner was killed just now is still being removed
+_OWNER = "owner.json"
+_EMPTY = 'chmod -R u+rwx .; exec rm -rf "$@"'
 
 
-def claim(scratch: Path, name: str, labels: Mapping[str, str]) -> tuple[Path, int]:
-    """A folder for a container of this name, and the locked file descriptor that says it is alive.
+@dataclass(frozen=True)
+class Scratch:
+    """A container's folder.
 
-    Whoever inherits the descriptor keeps the container alive in the eyes of
-    others. Leftovers of containers that died without a clean end are removed.
+    Attributes:
+        folder: Its path.
+        lock: Locked file descriptor that says it is alive; whoever inherits it keeps it alive.
+        place: File descriptor of the folder itself.
+    """
+
+    folder: Path
+    lock: int
+    place: int
+
+    def remove(self) -> None:
+        """Remove the folder, unless that was done and its name is another's now; once."""
+        try:
+            _remove(self.folder, self.place)
+        finally:
+            os.close(self.place)
+
+
+def claim(scratch: Path, name: str, labels: Mapping[str, str]) -> Scratch:
+    """A folder for a container of this name.
+
+    Leftovers of containers that died without a clean end are removed.
 
     Raises:
         ClaimedError: a container of this name is alive.
@@ -32,32 +62,23 @@ def claim(scratch: Path, name: str, labels: Mapping[str, str]) -> tuple[Path, in
     reap(scratch)
     safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".")[:80] + "-" + sha256(name.encode()).hexdigest()[:8]
     folder = scratch / safe
-    fresh = Path(tempfile.mkdtemp(dir=scratch, prefix=".new-"))
-    lock = os.open(fresh / "owner.json", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    owner = {"pid": os.getpid(), "start": _start_time(), "name": name, "labels": dict(labels)}
-    os.write(lock, json.dumps(owner).encode())
+    made = _make(scratch, {"pid": os.getpid(), "start": _start_time(), "name": name, "labels": dict(labels)})
     deadline = time.monotonic() + _CLAIM_SECONDS
     while True:
         try:
-            fresh.rename(folder)
-            return folder, lock
+            made.folder.rename(folder)
+            return Scratch(folder, made.lock, made.place)
         except OSError:
-            if _dead(folder):
-                remove_tree(folder)
-            elif time.monotonic() > deadline:
-                os.close(lock)
-                remove_tree(fresh)
+            if not _remove_dead(folder) and time.monotonic() > deadline:
+                made.remove()
+                os.close(made.lock)
                 raise ClaimedError(f"A container {name} is already running here.", "Wait for it, or stop it.") from None
             time.sleep(0.02)
 
 
 def reap(scratch: Path) -> list[str]:
     """Remove the folders of containers that died without a clean end, and name them."""
-    dead = [folder for folder in (scratch.iterdir() if scratch.is_dir() else ()) if _dead(folder)]
-    for folder in dead:
-        remove_tree(folder)
-    return [folder.name for folder in dead]
+    return [folder.name for folder in (list(scratch.iterdir()) if scratch.is_dir() else ()) if _remove_dead(folder)]
 
 
 def _own(scratch: Path) -> None:
@@ -66,31 +87,59 @@ def _own(scratch: Path) -> None:
         raise EngineUnavailableError(f"{scratch} belongs to another user.", "Set TMPDIR to a folder of your own.")
 
 
-def _dead(folder: Path) -> bool:
-    """Whether no process holds the folder's lock (a folder just made has not got one yet)."""
+def _make(scratch: Path, owner: Mapping[str, object]) -> Scratch:
+    """A folder under a name of no container."""
+    folder = Path(tempfile.mkdtemp(dir=scratch, prefix=".new-"))
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    lock = os.open(".owner", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=place)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.write(lock, json.dumps(owner).encode())
+    os.rename(".owner", _OWNER, src_dir_fd=place, dst_dir_fd=place)  # locked before anybody can see it
+    return Scratch(folder, lock, place)
+
+
+def _remove_dead(folder: Path) -> bool:
+    """Remove a folder whose lock no process holds (one just made has not got one yet); whether it was one."""
     try:
-        handle = os.open(folder / "owner.json", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return folder.exists() and time.time() - folder.stat().st_mtime > 60
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
         return False
-    finally:
-        os.close(handle)
+    with contextlib.ExitStack() as opened:
+        opened.callback(os.close, place)
+        try:
+            lock = os.open(_OWNER, os.O_RDONLY | os.O_CLOEXEC, dir_fd=place)
+        except FileNotFoundError:
+            if time.time() - os.stat(place).st_mtime < 60:
+                return False
+        else:
+            opened.callback(os.close, lock)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return _remove(folder, place)
+
+
+def _remove(folder: Path, place: int) -> bool:
+    """Remove what is in the folder that was opened, then its name, which only an empty folder gives up.
+
+    A command may have left folders that cannot be read, and others deeper than
+    Python can go. The owner goes last: till then it is known for what it is.
+    """
+    if names := sorted(os.listdir(place), key=_OWNER.__eq__):
+        subprocess.run(
+            ["/bin/sh", "-c", _EMPTY, "sh", *(f"./{name}" for name in names)],
+            cwd=f"/proc/self/fd/{place}",
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+    try:
+        folder.rmdir()
+    except OSError:
+        return False
     return True
 
 
 def _start_time() -> int:
     """This process's start, in clock ticks since boot (proc(5), field 22 of stat)."""
     return int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-
-
-def remove_tree(folder: Path) -> None:
-    """Remove a container's folder; a command may have left folders that cannot be read."""
-    for place, names, _ in os.walk(folder, topdown=True):
-        for name in names:
-            path = os.path.join(place, name)
-            if not os.path.islink(path):
-                os.chmod(path, 0o700)
-    shutil.rmtree(folder, ignore_errors=True)
