@@ -45,27 +45,12 @@ rule all:
     default_target: True
     input:
         only_calibrated,
-        expand(
-            f"{INSTANCE}/output.jsonl",
-            session=SESSION,
-            model=MODELS,
-            instance_id=INSTANCES,
-        ),
-        expand(
-            f"{EVALUATION}/outcome.json",
-            session=SESSION,
-            model=MODELS,
-            instance_id=INSTANCES,
-        ),
+        every(f"{INSTANCE}/output.jsonl"),
+        every(f"{EVALUATION}/outcome.json"),
         expand(f"{RESULTS}/results.csv", session=SESSION),
         expand(f"{RESULTS}/{{model}}_summary.txt", session=SESSION, model=MODELS),
         expand(MODEL_PAGES, session=SESSION, model=MODELS),
-        expand(
-            f"{RESULTS}/released/{{model}}/{{image}}.json",
-            session=SESSION,
-            model=MODELS,
-            image=PLAN.images,
-        ),
+        every(f"{RESULTS}/released/{{model}}/{{image}}.json"),
         expand([f"{RESULTS}/complete.json", f"{PAGES}/index.html"], session=SESSION),
     message:
         f"Session {SESSION} is complete"

@@ -225,6 +225,18 @@ def test_no_job_stands_between_many_and_many(project):
     assert [names[str(job)] for job in needs if min(needs[job], serves[job]) > 3] == []
 
 
+def test_what_a_rule_lists_at_each_start_does_not_grow_with_the_instances(project):
+    """What an input function names is listed for who asks for it; a list in the rule, file by file, at every start."""
+    with (project.root / "Snakefile").open("a") as snakefile:
+        snakefile.write('\n\nprint("lists", {found.name: len(found.input) for found in workflow.rules})\n')
+
+    def lists(instances):
+        project.configure(instances=instances)
+        return re.findall("^lists .*", project.snakemake("-n").stdout, re.MULTILINE)
+
+    assert lists(project.ids) == lists(project.ids[:1]) != []
+
+
 def test_the_modes_are_found_by_name_from_a_fresh_clone():
     for mode in ("sequential", "hybrid", "parallel"):
         assert (ROOT / mode).readlink().as_posix() == f"profiles/{mode}"

@@ -21,9 +21,7 @@ localrules:
 rule trajectory_pages:
     """A page for each of a model's runs. Made again for all of them, which takes seconds, when one has changed."""
     input:
-        outcomes=expand(
-            f"{EVALUATION}/outcome.json", instance_id=INSTANCES, allow_missing=True
-        ),
+        outcomes=every(f"{EVALUATION}/outcome.json"),
     output:
         folder=in_archive(
             directory(MODEL_PAGES),
@@ -52,7 +50,7 @@ rule trajectory_pages:
 rule session_page:
     """The session's page, which links to those of its runs; and the same with these in it."""
     input:
-        outcomes=OUTCOMES,
+        outcomes=every(f"{EVALUATION}/outcome.json"),
         pages=expand(
             rules.trajectory_pages.output.folder, model=MODELS, allow_missing=True
         ),

@@ -34,6 +34,18 @@ def calibrated(wildcards):
     }
 
 
+def every(pattern):
+    """Input function: this file of each selected run, image and model that the job's wildcards leave open.
+    A function: each start of Snakemake, and on a cluster each job's, would pay for a list.
+    """
+
+    def files(wildcards):
+        chosen = {"session": SESSION, "model": MODELS, "instance_id": INSTANCES}
+        return expand(pattern, **{**chosen, "image": PLAN.images, **dict(wildcards)})
+
+    return files
+
+
 def opening(wildcards):
     return PLAN.opening
 

@@ -32,12 +32,8 @@ localrules:
 rule summarize_model:
     """One model's numbers, its SWE-bench predictions and run report."""
     input:
-        outcomes=expand(
-            f"{EVALUATION}/outcome.json", instance_id=INSTANCES, allow_missing=True
-        ),
-        trajectories=expand(
-            f"{INSTANCE}/output.jsonl", instance_id=INSTANCES, allow_missing=True
-        ),
+        outcomes=every(f"{EVALUATION}/outcome.json"),
+        trajectories=every(f"{INSTANCE}/output.jsonl"),
     output:
         summary=in_summary(
             f"{RESULTS}/{{model}}_summary.txt", "model_summary", "{model}"
@@ -59,18 +55,10 @@ rule summarize_model:
         "../scripts/summarize_model.py"
 
 
-OUTCOMES = expand(
-    f"{EVALUATION}/outcome.json",
-    model=MODELS,
-    instance_id=INSTANCES,
-    allow_missing=True,
-)
-
-
 rule summarize:
     """The session's table and final report."""
     input:
-        outcomes=OUTCOMES,
+        outcomes=every(f"{EVALUATION}/outcome.json"),
     output:
         table=in_summary(f"{RESULTS}/results.csv", "results", "all runs"),
         report=in_summary(f"{RESULTS}/final_report.txt", "final_report", "final report"),
