@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,11 +27,12 @@ from own_daemon import OwnDaemon
 from requests import Response
 from typer.testing import CliRunner
 
-from trajmake import files
+from trajmake import files, machine
 from trajmake.cli import app
-from trajmake.engines import cgroup, scratch, select
+from trajmake.engines import cgroup, scratch, select, store
 from trajmake.engines.base import ContainerLimits
 from trajmake.engines.owner import OWNER, over, owner
+from trajmake.engines.store import ImageStore
 from trajmake.images import leases
 from trajmake.llm.scripted import ScriptedProvider
 from trajmake.sessions import locks, temporary
@@ -293,3 +297,100 @@ def test_a_cancelled_job_takes_its_container_along(tmp_path: Path, store: Path) 
         assert driver.returncode != 0, said
         assert daemon.ask("ps", "-a", "-q") == ""
         assert not list(sessions.folder("cancelled").glob("faults/*"))
+
+
+# ------------------------------------------------------------- many jobs, one store, hosts that see no other's locks
+
+
+def image_in(folder: Path, name: str) -> Path:
+    images.save(folder / f"{name}.tar", [images.tar_of(images.member("etc/name", name.encode()))], tags=[name])
+    return folder / f"{name}.tar"
+
+
+def test_an_image_is_removed_whatever_others_sweep_meanwhile(tmp_path: Path, monkeypatch) -> None:
+    """Releases come together at a turn's end, and each removes what the dead left."""
+    images_of = ImageStore(tmp_path / "store")
+    found = images_of.load(image_in(tmp_path, "one"))
+    rename = Path.rename
+
+    def late(path: Path, target: Path) -> Path:
+        for doomed in (tmp_path / "store").glob(".remove-*"):
+            shutil.rmtree(doomed)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    images_of.remove(found.id)
+    assert images_of.images() == [] and not images_of.folder(found.id).exists()
+
+
+def test_two_hosts_unpack_one_image_at_once(tmp_path: Path, monkeypatch) -> None:
+    """Into a store that they share, where neither sees the other's locks."""
+    tarball = image_in(tmp_path, "one")
+    unpack = store.unpack
+
+    def slow(archive, rootfs: Path) -> int:
+        monkeypatch.setattr(store, "unpack", unpack)
+        with monkeypatch.context() as other:
+            other.setattr(store, "boot_id", lambda: "another boot")
+            assert ImageStore(tmp_path / "store").load(tarball).tags == ("one:latest",)
+        return unpack(archive, rootfs)
+
+    monkeypatch.setattr(store, "locked", lambda path, wait=True: contextlib.nullcontext())
+    monkeypatch.setattr(store, "unpack", slow)
+    found = ImageStore(tmp_path / "store").load(tarball)
+    assert (ImageStore(tmp_path / "store").folder(found.id) / "rootfs/etc/name").read_text() == "one"
+    assert not list((tmp_path / "store").glob(".unpack-*"))
+
+
+def test_an_image_is_known_by_its_tags_from_the_first_moment(tmp_path: Path, monkeypatch) -> None:
+    """Who is killed before it can take them off other images leaves nothing that no command would find."""
+    images_of = ImageStore(tmp_path / "store")
+    images_of.load(image_in(tmp_path, "old"), tags=["moves"])
+    monkeypatch.setattr(ImageStore, "tag", lambda self, image_id, tags: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        images_of.load(image_in(tmp_path, "new"), tags=["moves"])
+    assert sorted(found.tags for found in images_of.images()) == [("moves:latest", "old:latest"), ("new:latest",)]
+
+
+def test_no_tag_is_written_into_a_folder_that_goes(tmp_path: Path) -> None:
+    images_of = ImageStore(tmp_path / "store")
+    found = images_of.load(image_in(tmp_path, "one"))
+    with ThreadPool(1) as pool:
+        with store.locked(tmp_path / "store/.tags.lock"):
+            removal = pool.apply_async(images_of.remove, [found.id])
+            removal.wait(0.3)
+            assert images_of.folder(found.id).is_dir()
+        removal.get(60)
+    assert not images_of.folder(found.id).exists()
+
+
+def test_folders_of_another_hosts_processes_are_left_alone(tmp_path: Path, monkeypatch) -> None:
+    """On a shared TMPDIR whose locks hosts do not see; what an earlier boot of this host left goes."""
+    there = {"host": "another", "boot": "another"}
+    for name, said in (("theirs", there), ("before", {**machine.here(), "boot": "another"})):
+        for place, mark in (("scratch", "owner.json"), ("tmp", ".trajmake-owner")):
+            (tmp_path / place / name).mkdir(parents=True)
+            (tmp_path / place / name / mark).write_text(json.dumps(said))
+    assert scratch.reap(tmp_path / "scratch") == ["before"]
+    assert temporary.reap(tmp_path / "tmp") == [tmp_path / "tmp/before"]
+    monkeypatch.setattr(machine, "boot_id", lambda: "another")  # a container's host name is its own, its kernel ours
+    assert scratch.reap(tmp_path / "scratch") == ["theirs"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting another /proc needs root")
+@pytest.mark.parametrize("hidden", [1, 2])
+def test_a_process_that_proc_hides_is_alive(hidden: int) -> None:
+    look = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+from trajmake.engines.owner import over, owner
+place = owner().rsplit(" ", 2)[0]
+os.setgroups([])
+os.setgid(12345)
+os.setuid(12345)
+print(over(f"{{place}} {os.getpid()} 1"), over(f"{{place}} 4194304 1"))
+"""
+    script = f'mount -t proc -o hidepid={hidden} proc /proc; exec "$@"'
+    command = ["unshare", "--mount", "sh", "-ec", script, "sh", sys.executable, "-c", look]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["False", "True"], done.stderr

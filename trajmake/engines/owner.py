@@ -22,8 +22,19 @@ def over(label: str) -> bool:
         return False  # another machine's, one boot ago, or in a container of its own
     try:
         return str(_start(int(pid))) != start
-    except (FileNotFoundError, ProcessLookupError):
-        return True
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return not _there(int(pid))
+
+
+def _there(pid: int) -> bool:
+    """Whether a process has this id: /proc may hide those of other users (proc(5), hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _place() -> str:

@@ -21,10 +21,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from trajmake.errors import ClaimedError, EngineUnavailableError
+from trajmake.machine import elsewhere, here
 
 _CLAIM_SECONDS = 10.0  # a container whose owner was killed just now is still being removed
 _OWNER = "owner.json"
-_EMPTY = 'chmod -R u+rwx .; exec rm -rf "$@"'
+_EMPTY = f'chmod -R u+rwx .; rm -rf "$@" && rm -f ./{_OWNER}'
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def claim(scratch: Path, name: str, labels: Mapping[str, str]) -> Scratch:
     reap(scratch)
     safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".")[:80] + "-" + sha256(name.encode()).hexdigest()[:8]
     folder = scratch / safe
-    made = _make(scratch, {"pid": os.getpid(), "start": _start_time(), "name": name, "labels": dict(labels)})
+    made = _make(scratch, {**here(), "pid": os.getpid(), "name": name, "labels": dict(labels)})
     deadline = time.monotonic() + _CLAIM_SECONDS
     while True:
         try:
@@ -117,6 +118,8 @@ def _remove_dead(folder: Path) -> bool:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
+            if elsewhere(os.read(lock, 1 << 20).decode(errors="replace")):
+                return False
         return _remove(folder, place)
 
 
@@ -126,9 +129,9 @@ def _remove(folder: Path, place: int) -> bool:
     A command may have left folders that cannot be read, and others deeper than
     Python can go. The owner goes last: till then it is known for what it is.
     """
-    if names := sorted(os.listdir(place), key=_OWNER.__eq__):
+    if names := os.listdir(place):
         subprocess.run(
-            ["/bin/sh", "-c", _EMPTY, "sh", *(f"./{name}" for name in names)],
+            ["/bin/sh", "-c", _EMPTY, "sh", *(f"./{name}" for name in names if name != _OWNER)],
             cwd=f"/proc/self/fd/{place}",
             stderr=subprocess.DEVNULL,
             check=False,
@@ -138,8 +141,3 @@ def _remove(folder: Path, place: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _start_time() -> int:
-    """This process's start, in clock ticks since boot (proc(5), field 22 of stat)."""
-    return int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])

@@ -2,7 +2,9 @@
 
 ``<store>/<hex of image id>/`` holds ``rootfs/`` and ``image.json`` (id, tags,
 size, env). An image is unpacked under another name and renamed, so one that is
-there is whole. ``use`` locks it against removal; locks end with their process.
+there is whole, also where two hosts that do not see each other's locks unpack
+it at once: the second one's goes. ``use`` locks it against removal by this host;
+locks end with their process.
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,9 @@ from trajmake.engines.base import Image
 from trajmake.errors import ImageBrokenError, ImageMissingError
 from trajmake.files import read_json, write_json
 from trajmake.images.archive import Archive, read_archive, unpack
+from trajmake.machine import boot_id
+
+_LONG_AGO = 24 * 3600.0  # seconds, more than any image takes to be unpacked
 
 
 class ImageStore:
@@ -35,7 +42,7 @@ class ImageStore:
         folder = self.folder(archive.image_id)
         with locked(self.root / f".{folder.name}.lock"):
             if not folder.is_dir():
-                self._unpack(archive, folder)
+                self._unpack(archive, folder, {full_tag(tag) for tag in (*archive.tags, *tags)})
         return self.tag(archive.image_id, [*archive.tags, *tags])
 
     def images(self) -> list[Image]:
@@ -70,11 +77,10 @@ class ImageStore:
         folder = self.folder(image_id)
         if not folder.is_dir():
             return
-        with locked(self.root / f".{folder.name}.lock"):
+        with locked(self.root / f".{folder.name}.lock"), locked(self.root / ".tags.lock"):
             try:
                 with locked(folder / "in-use", wait=False):
-                    doomed = Path(tempfile.mkdtemp(dir=self.root, prefix=".remove-"))
-                    folder.rename(doomed / folder.name)
+                    folder.rename(self.root / f".remove-{folder.name}-{secrets.token_hex(8)}")
             except BlockingIOError:
                 message = f"Image {image_id} is in use by a running container."
                 raise ImageBrokenError(message, "Stop it first.") from None
@@ -115,17 +121,26 @@ class ImageStore:
             raise ImageMissingError(f"{image_id!r} is not an image id (sha256:<64 hex digits>).")
         return self.root / digest
 
-    def _unpack(self, archive: Archive, folder: Path) -> None:
-        for stale in self.root.glob(f".unpack-{folder.name}-*"):  # of a process that died: we hold the image's lock
-            shutil.rmtree(stale)
-        work = Path(tempfile.mkdtemp(dir=self.root, prefix=f".unpack-{folder.name}-"))
+    def _unpack(self, archive: Archive, folder: Path, tags: set[str]) -> None:
+        """Unpack; with those tags that no other image has, so that it is known by them whenever we are killed."""
+        prefix = f".unpack-{folder.name}-{boot_id()[:8]}-"
+        for work in self.root.glob(f".unpack-{folder.name}-*"):
+            # Of a process of this host that died, since we hold the image's lock; or of one that died long ago.
+            if work.name.startswith(prefix) or time.time() - work.stat().st_mtime > _LONG_AGO:
+                shutil.rmtree(work, ignore_errors=True)
+        work = Path(tempfile.mkdtemp(dir=self.root, prefix=prefix))
         try:
             (work / "rootfs").mkdir(mode=0o755)
             size = unpack(archive, work / "rootfs")
             (work / "in-use").touch()
-            record = {"id": archive.image_id, "tags": [], "size": size, "env": list(archive.env)}
+            own = tags - {tag for record in self._records() for tag in record["tags"]}
+            record = {"id": archive.image_id, "tags": sorted(own), "size": size, "env": list(archive.env)}
             write_json(work / "image.json", record)
-            work.rename(folder)
+            try:
+                work.rename(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise  # else another host was faster
         finally:
             shutil.rmtree(work, ignore_errors=True)
 

@@ -2,13 +2,15 @@
 
 ``flock`` is released by the kernel when its holder ends, however it ends, so
 no lock is ever stale on one host. Across hosts :mod:`trajmake.sessions.turns`
-decide. The file names its holder for the message.
+decide. The file names its holder for the message. Whoever removes a session
+removes its lock while he holds it: a lock counts only under its own path.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -21,7 +23,8 @@ from trajmake.errors import ClaimedError
 from trajmake.sessions import turns
 from trajmake.sessions.turns import SILENT_SECONDS, Turn
 
-_PROBE_SECONDS = 0.3  # longer than `held` needs, which must not pass for a driver
+_PROBE_SECONDS = 0.3  # longer than `held` needs, which must not pass for a holder
+_OPENINGS = 100  # of a file whose folder others keep removing: then something else is wrong
 _held: list[IO[str]] = []  # keeps a driver's lock open until its process ends
 
 
@@ -35,20 +38,14 @@ def drive(path: Path | str, silent: float = SILENT_SECONDS) -> None:
     Raises:
         ClaimedError: another living process drives it.
     """
-    stream = _open(Path(path))
-    deadline = time.monotonic() + _PROBE_SECONDS
-    while not (taken := _try(stream)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    turn = turns.take(Path(path), silent) if taken else None
-    if not turn:
-        holder = _holder(stream)
-        stream.close()
+    taken = _wait(Path(path), 0.0, silent)
+    if not taken:
         raise ClaimedError(
-            f"This session is driven already, by {holder} (lock {path}).",
+            f"This session is driven already, by {_holder(path)} (lock {path}).",
             "Wait for it, or stop it (kill -TERM lets its running jobs finish). Another `session` may run beside it. "
             f"On another host that died it counts as living for {silent:.0f} s.",
         )
-    _sign(stream)
+    stream, turn = taken
     _held.append(stream)
     renewal = contextlib.ExitStack()
     renewal.enter_context(turn.renewed(silent))
@@ -57,22 +54,25 @@ def drive(path: Path | str, silent: float = SILENT_SECONDS) -> None:
 
 def held(path: Path | str) -> bool:
     """Whether a living process holds this lock, on this host or another."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
+    while True:
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if _names(path, handle):
+                break
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
     return turns.living(Path(path))
 
 
 def drives(path: Path | str) -> bool:
     """Whether this process holds a driver's lock."""
-    return any(os.path.samefile(path, stream.name) for stream in _held if os.path.exists(path))
+    return any(_names(path, stream.fileno()) for stream in _held)
 
 
 def signature(path: Path | str) -> str:
@@ -94,37 +94,76 @@ def claim(path: Path | str, *, patience: float = 0.0, silent: float = SILENT_SEC
 
     Args:
         path: The lock file.
-        patience: Seconds to wait for a living holder.
+        patience: Seconds to wait for a living holder; those who only look whether it is held are always waited for.
         silent: See :func:`trajmake.sessions.turns.take`.
 
     Raises:
         ClaimedError: it is still held then.
     """
-    deadline = time.monotonic() + patience
-    with _open(Path(path)) as stream:
-        turn = None
-        while not _try(stream) or not (turn := turns.take(Path(path), silent)):
-            if time.monotonic() >= deadline:
-                raise ClaimedError(
-                    f"{path} is held by {_holder(stream)}.", "Wait for that process or stop it, then run again."
-                )
-            time.sleep(min(0.5, max(0.01, deadline - time.monotonic())))
-        _sign(stream)
-        with turn.renewed(silent):
-            yield turn
+    taken = _wait(Path(path), patience, silent)
+    if not taken:
+        raise ClaimedError(f"{path} is held by {_holder(path)}.", "Wait for that process or stop it, then run again.")
+    stream, turn = taken
+    with stream, turn.renewed(silent):
+        yield turn
+
+
+def _wait(path: Path, patience: float, silent: float) -> tuple[IO[str], Turn] | None:
+    """The open file that is locked and the turn; None where somebody has them for longer than that."""
+    deadline = time.monotonic() + max(patience, _PROBE_SECONDS)
+    pause = 0.05
+    while not (taken := _try(path, silent)):
+        if (left := deadline - time.monotonic()) <= 0:
+            return None
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, 0.5)
+    return taken
+
+
+def _try(path: Path, silent: float) -> tuple[IO[str], Turn] | None:
+    """Lock and turn, or None where somebody has them."""
+    while True:
+        with contextlib.ExitStack() as opened:
+            stream = opened.enter_context(_open(path))
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not _names(path, stream.fileno()):
+                    continue
+                if not (turn := turns.take(path, silent)):
+                    return None
+            except BlockingIOError:
+                return None
+            except FileNotFoundError:
+                if not _names(path, stream.fileno()):
+                    continue
+                raise
+            if not _names(path, stream.fileno()):  # a host that does not see our lock removed the file
+                turn.end()
+                continue
+            _sign(stream)
+            opened.pop_all()
+            return stream, turn
 
 
 def _open(path: Path) -> IO[str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("a+", encoding="utf-8")
+    for more in reversed(range(_OPENINGS)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return path.open("a+", encoding="utf-8")
+        except (FileNotFoundError, FileExistsError):  # somebody removes the folder just now
+            if not more:
+                raise
+    raise AssertionError
 
 
-def _try(stream: IO[str]) -> bool:
+def _names(path: Path | str, handle: int) -> bool:
+    """Whether this path leads to the open file, which may have been removed, and another made in its place."""
     try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):
+            raise
         return False
-    return True
 
 
 def _sign(stream: IO[str]) -> None:
@@ -134,6 +173,5 @@ def _sign(stream: IO[str]) -> None:
     stream.flush()
 
 
-def _holder(stream: IO[str]) -> str:
-    stream.seek(0)
-    return stream.readline().strip() or "another process"
+def _holder(path: Path | str) -> str:
+    return signature(path) or "another process"

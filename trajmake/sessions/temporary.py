@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
+from trajmake.machine import elsewhere, here
 from trajmake.sessions import locks
 
 _OWNER = ".trajmake-owner"
@@ -20,6 +22,7 @@ def own(folder: Path | str) -> None:
     fresh = folder / f"{_OWNER}.new"
     handle = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(handle, fcntl.LOCK_EX)
+    os.write(handle, json.dumps(here()).encode())
     fresh.rename(folder / _OWNER)  # locked before anybody can see it
     _held.append(handle)
     reap(folder.parent)
@@ -40,8 +43,8 @@ def folder(prefix: str) -> tempfile.TemporaryDirectory[str]:
     return made
 
 
-def _mine(path: Path) -> bool:
+def _mine(mark: Path) -> bool:
     try:
-        return path.stat().st_uid == os.geteuid()
+        return mark.stat().st_uid == os.geteuid() and not elsewhere(mark.read_text(errors="replace"))
     except FileNotFoundError:
         return False
