@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +19,7 @@ import pytest
 from trajmake import files
 from trajmake.errors import ClaimedError, DiskFullError, KeyMissingError, OutOfMemoryError
 from trajmake.outcomes import Status
-from trajmake.sessions import faults, layout, locks, status
+from trajmake.sessions import faults, layout, locks, status, turns
 from trajmake.sessions.status import StatusLine
 from trajmake.stages.boundary import Stage, log_to
 
@@ -146,6 +149,88 @@ def test_a_session_has_one_driver_and_its_lock_dies_with_it(tmp_path):
         other.wait()
     with locks.claim(lock, patience=5):
         pass
+
+
+def removed(lock, holder=None):
+    """Remove a session's folder as `trajmake clean` does; another begins in its place if there is to be a holder."""
+    with locks.claim(lock):
+        shutil.rmtree(lock.parent)
+    if holder:
+        holder.enter_context(locks.claim(lock))
+
+
+@pytest.mark.parametrize(("module", "name"), [(locks, "_open"), (turns, "take")])
+def test_a_lock_that_was_removed_while_it_was_taken_is_made_anew(tmp_path, monkeypatch, module, name):
+    """`clean` between the opening and the locking; or on a host that sees no locks of ours, after it."""
+    lock = tmp_path / "s" / ".driver.lock"
+    step = getattr(module, name)
+
+    def then_removed(*arguments):
+        found = step(*arguments)
+        monkeypatch.undo()
+        shutil.rmtree(lock.parent)
+        return found
+
+    monkeypatch.setattr(module, name, then_removed)
+    with locks.claim(lock) as turn:
+        assert locks.held(lock) and not turn.lost and locks.signature(lock).startswith(f"process {os.getpid()} ")
+        with pytest.raises(ClaimedError), locks.claim(lock):
+            pass
+
+
+def test_no_two_drivers_where_the_lock_was_removed_and_made_anew_meanwhile(tmp_path, monkeypatch):
+    """One has opened the old file, another holds the new one; also who only looks at it sees that."""
+    lock = tmp_path / "s" / ".driver.lock"
+    opened, locked = locks._open, fcntl.flock
+    for what in (locks.drive, lambda lock: locks.claim(lock).__enter__()):
+        with contextlib.ExitStack() as holder:
+
+            def remade(path, holder=holder):
+                stream = opened(path)
+                monkeypatch.setattr(locks, "_open", opened)
+                removed(lock, holder)
+                return stream
+
+            monkeypatch.setattr(locks, "_open", remade)
+            with pytest.raises(ClaimedError, match=f"process {os.getpid()} on "):
+                what(lock)
+    with contextlib.ExitStack() as holder:
+
+        def locked_late(*arguments):
+            monkeypatch.setattr(fcntl, "flock", locked)
+            removed(lock, holder)
+            locked(*arguments)
+
+        monkeypatch.setattr(fcntl, "flock", locked_late)
+        assert locks.held(lock)
+    assert not locks.held(lock)
+    removed(lock)
+    assert not locks.held(lock)
+
+
+def test_who_only_looks_at_a_lock_passes_for_no_holder(tmp_path, monkeypatch):
+    """`trajmake watch` beside `pull` or `clean`, which wait for nobody else."""
+    lock = tmp_path / ".driver.lock"
+    with locks.claim(lock):
+        pass
+    looking = os.open(lock, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    looks = [looking]
+    monkeypatch.setattr(locks, "_PROBE_SECONDS", 60)
+    monkeypatch.setattr(locks.time, "sleep", lambda seconds: os.close(looks.pop()))
+    with locks.claim(lock):
+        assert not looks
+
+
+def test_a_driver_whose_lock_was_removed_is_none(tmp_path):
+    """Another's file under the same name is not ours."""
+    code = (
+        "import os, sys; from trajmake.sessions import locks; lock = sys.argv[1]\n"
+        "locks.drive(lock); print(locks.drives(lock)); os.rename(lock, lock + '.old'); print(locks.drives(lock))\n"
+        "open(lock, 'w').close(); print(locks.drives(lock))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE, text=True)
+    assert done.stdout.split() == ["True", "False", "False"]
 
 
 def test_a_file_is_whole_or_not_there(tmp_path):

@@ -24,7 +24,7 @@ from trajmake.sessions import turns
 from trajmake.sessions.turns import SILENT_SECONDS, Turn
 
 _PROBE_SECONDS = 0.3  # longer than `held` needs, which must not pass for a holder
-_OPENINGS = 100  # of a file whose folder others keep removing: then something else is wrong
+_OPENINGS = 20  # of a file that others remove just then; not for ever, whatever a file system answers
 _held: list[IO[str]] = []  # keeps a driver's lock open until its process ends
 
 
@@ -54,7 +54,7 @@ def drive(path: Path | str, silent: float = SILENT_SECONDS) -> None:
 
 def held(path: Path | str) -> bool:
     """Whether a living process holds this lock, on this host or another."""
-    while True:
+    for _ in range(_OPENINGS):
         try:
             handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -121,39 +121,35 @@ def _wait(path: Path, patience: float, silent: float) -> tuple[IO[str], Turn] | 
 
 
 def _try(path: Path, silent: float) -> tuple[IO[str], Turn] | None:
-    """Lock and turn, or None where somebody has them."""
-    while True:
-        with contextlib.ExitStack() as opened:
-            stream = opened.enter_context(_open(path))
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not _names(path, stream.fileno()):
-                    continue
-                if not (turn := turns.take(path, silent)):
-                    return None
-            except BlockingIOError:
-                return None
-            except FileNotFoundError:
-                if not _names(path, stream.fileno()):
-                    continue
+    """Lock and turn; None where somebody has them, or removed the file while we took them."""
+    with contextlib.ExitStack() as opened:
+        stream = opened.enter_context(_open(path))
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            turn = turns.take(path, silent) if _names(path, stream.fileno()) else None
+        except BlockingIOError:
+            return None
+        except FileNotFoundError:
+            if _names(path, stream.fileno()):
                 raise
-            if not _names(path, stream.fileno()):  # a host that does not see our lock removed the file
-                turn.end()
-                continue
-            _sign(stream)
-            opened.pop_all()
-            return stream, turn
+            return None
+        if not turn:
+            return None
+        if not _names(path, stream.fileno()):  # removed by a host that does not see our lock
+            turn.end()
+            return None
+        _sign(stream)
+        opened.pop_all()
+        return stream, turn
 
 
 def _open(path: Path) -> IO[str]:
-    for more in reversed(range(_OPENINGS)):
-        try:
+    for _ in range(_OPENINGS):
+        with contextlib.suppress(FileNotFoundError, FileExistsError):  # its folder is removed just now
             path.parent.mkdir(parents=True, exist_ok=True)
             return path.open("a+", encoding="utf-8")
-        except (FileNotFoundError, FileExistsError):  # somebody removes the folder just now
-            if not more:
-                raise
-    raise AssertionError
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a+", encoding="utf-8")
 
 
 def _names(path: Path | str, handle: int) -> bool:
@@ -161,7 +157,7 @@ def _names(path: Path | str, handle: int) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(handle))
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ESTALE):
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
             raise
         return False
 
