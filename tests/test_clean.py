@@ -129,7 +129,7 @@ def test_a_link_is_not_followed(tmp_path):
     assert (tmp_path / "elsewhere/m/instance_i/output.jsonl").exists()
 
 
-@pytest.mark.parametrize("at", range(1, 7))
+@pytest.mark.parametrize("at", range(1, 6))
 def test_an_interrupted_removal_is_finished_by_the_next(tmp_path, monkeypatch, at):
     made(tmp_path, "s", days=9)
     remove, calls = shutil.rmtree, []
@@ -146,6 +146,42 @@ def test_an_interrupted_removal_is_finished_by_the_next(tmp_path, monkeypatch, a
     monkeypatch.undo()
     assert "s" in left(tmp_path)
     assert clean(tmp_path, "--session", "s", "--yes").exit_code == 0 and left(tmp_path) == set()
+
+
+def test_a_session_that_begins_where_one_was_just_removed_stays(tmp_path, monkeypatch):
+    """Its folder, its lock and its turn are its own, whatever of the old one is still to go."""
+    lock = made(tmp_path, "s", days=9)
+    unlink = os.unlink
+    with contextlib.ExitStack() as begun:
+        turns = []
+
+        def begin(path, **options):
+            unlink(path, **options)
+            if Path(path).name == lock.name and not turns:
+                turns.append(begun.enter_context(locks.claim(lock)))
+
+        monkeypatch.setattr(os, "unlink", begin)
+        cleaning.remove(tmp_path, cleaning.look(tmp_path, "s"))
+        assert cleaning.names(tmp_path) == ["s"] and locks.held(lock) and not turns[0].lost
+
+
+def test_a_session_that_is_being_copied_stays_and_a_removed_one_is_not_copied(tmp_path, monkeypatch):
+    """Else its copy would be called whole with the files that were left, or with none."""
+    made(tmp_path, "s", days=9)
+    with cleaning.copying(tmp_path, "s"), pytest.raises(ClaimedError, match=f"being copied by process {os.getpid()}"):
+        raise clean(tmp_path, "--session", "s", "--yes").exception
+    opened = locks._open
+
+    def removed_then(path):
+        stream = opened(path)
+        monkeypatch.undo()
+        cleaning.remove(tmp_path, cleaning.look(tmp_path, "s"))
+        return stream
+
+    monkeypatch.setattr(locks, "_open", removed_then)
+    with pytest.raises(ConfigError, match="holds no session s"), cleaning.copying(tmp_path, "s"):
+        pass
+    assert cleaning.names(tmp_path) == []
 
 
 @pytest.mark.parametrize("age", ["7", "soon"])

@@ -6,8 +6,11 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import object_stores
 import pytest
@@ -164,6 +167,163 @@ def test_a_session_that_is_driven_here_is_not_overwritten(made: Made, place: Res
     mirror.push(made.root, "new", place)
     with locks.claim(made.root / layout.LOCK.format(session="new")), pytest.raises(ClaimedError):
         mirror.pull(made.root, "new", place)
+
+
+def test_pushes_take_turns(made: Made, place: ResultSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`trajmake push` beside the push at a run's end: one copy, of one id, whose manifest fits its objects."""
+    other = _Second(lambda: mirror.push(made.root, "new", place), monkeypatch)
+    manifest, put = mirror._manifest, mirror._put
+    read, sent = threading.Event(), threading.Event()
+
+    def both_before_the_first(*arguments: object) -> mirror.Manifest | None:
+        found = manifest(*arguments)  # type: ignore[arg-type]
+        if other.is_me():
+            read.set()
+            assert sent.wait(300)
+        else:
+            other.start()
+            other.waits_or(read)
+        return found
+
+    def the_first_is_last(place: mirror._Place, path: str, data: bytes) -> None:
+        if path == layout.RESULTS.format(session="new") + "/manifest.json" and not other.is_me():
+            (made.root / layout.RESULTS.format(session="new") / "later.txt").write_text("later")
+            sent.set()
+            other.waits_or(other.ended)
+        put(place, path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror, "_manifest", both_before_the_first)
+        patch.setattr(mirror, "_put", the_first_is_last)
+        mirror.push(made.root, "new", place)
+        other.join()
+    assert mirror.push(made.root, "new", place).moved == 0
+    mirror.pull(tmp_path / "there", "new", place)
+    assert tree(tmp_path / "there") == tree(made.root)
+    assert not [path for path in (tmp_path / "there").rglob(".mirror.*") if path.suffix != ".json"]
+
+
+def test_an_older_manifest_does_not_replace_a_newer_one(
+    made: Made, place: ResultSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file changed between two pushes, of which the older came to its end last: the copy could not be pulled."""
+    mirror.push(made.root, "new", place)
+    other = _Second(lambda: mirror.push(made.root, "new", place), monkeypatch)
+    put = mirror._put
+    file = made.root / layout.RESULTS.format(session="new") / "changing.txt"
+    file.write_text("old")
+
+    def late(place: mirror._Place, path: str, data: bytes) -> None:
+        if path.endswith("manifest.json") and not other.is_me():
+            file.write_text("newer")
+            other.start()
+            other.waits_or(other.ended)
+        put(place, path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror, "_put", late)
+        mirror.push(made.root, "new", place)
+        other.join()
+    mirror.pull(tmp_path / "there", "new", place)
+    assert tree(tmp_path / "there") == tree(made.root)
+
+
+class _Second:
+    """The same work in another thread, and when it waits for a lock."""
+
+    def __init__(self, work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ended, self._waits = threading.Event(), threading.Event()
+        self._errors: list[Exception] = []
+        self._thread = threading.Thread(target=self._run, args=(work,))
+        sleep = time.sleep
+
+        def waiting(seconds: float) -> None:
+            if self.is_me():
+                self._waits.set()
+            sleep(seconds)
+
+        monkeypatch.setattr(locks.time, "sleep", waiting)
+
+    def _run(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except Exception as error:
+            self._errors.append(error)
+            raise
+        finally:
+            self.ended.set()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def is_me(self) -> bool:
+        return threading.current_thread() is self._thread
+
+    def waits_or(self, event: threading.Event) -> None:
+        """Return when it waits for a lock, or the event is there."""
+        while not self._waits.is_set() and not event.wait(0.02):
+            assert not self._errors
+
+    def join(self) -> None:
+        self._thread.join()
+        assert not self._errors
+
+
+def test_a_push_that_lost_its_turn_writes_no_manifest(
+    made: Made, place: ResultSettings, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that was suspended wakes up, and another has pushed meanwhile."""
+    mirror.push(made.root, "new", place)
+    client, bucket = store.client(), place.uri.split("/")[2]
+    before = client.get_object(Bucket=bucket, Key=MANIFEST)["Body"].read()
+    paths = mirror._files
+
+    def lost(*arguments: object) -> Iterator[str]:
+        (made.root / "results/new/.mirror.lock.1000").write_text("{}")
+        (made.root / "results/new/more.txt").write_text("more")
+        yield from paths(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mirror, "_files", lost)
+    with pytest.raises(ClaimedError, match="another process took over"):
+        mirror.push(made.root, "new", place)
+    assert client.get_object(Bucket=bucket, Key=MANIFEST)["Body"].read() == before
+
+
+def test_a_pull_that_was_killed_at_its_start_is_repeated(
+    made: Made, place: ResultSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock alone makes no other session of the folder."""
+    mirror.push(made.root, "new", place)
+    there = tmp_path / "there"
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror.files, "write_json", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            mirror.pull(there, "new", place)
+    (there / "results/new/.driver.lock-left").write_text("")
+    assert (there / "results/new/.driver.lock").exists()
+    mirror.pull(there, "new", place)
+    assert tree(there) == tree(made.root)
+
+
+def _killed(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_session_that_began_before_the_lock_was_taken_is_not_mixed_with_a_copy(
+    made: Made, place: ResultSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.push(made.root, "new", place)
+    opened = locks._open
+
+    def after_another(path: Path) -> IO[str]:
+        monkeypatch.setattr(locks, "_open", opened)
+        Made(tmp_path / "there").session("new")
+        return opened(path)
+
+    monkeypatch.setattr(locks, "_open", after_another)
+    with pytest.raises(ConfigError, match="another session new"):
+        mirror.pull(tmp_path / "there" / "outputs", "new", place)
+    assert len(tree(tmp_path / "there")) == 1
 
 
 def test_faults_are_named(made: Made, place: ResultSettings, monkeypatch: pytest.MonkeyPatch, request) -> None:

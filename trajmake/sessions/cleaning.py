@@ -18,7 +18,10 @@ from trajmake.errors import ClaimedError, ConfigError
 from trajmake.llm.spending import Spending
 from trajmake.sessions import layout, locks
 from trajmake.sessions.status import DEAD_AFTER_SECONDS
+from trajmake.sessions.turns import Turn
 
+_COPYING = layout.RESULTS + "/.mirror.lock"
+_PATIENCE = 24 * 3600.0  # seconds that one process waits for another that copies the same session
 # The results go last, of them the lock: without it, what is left would be no session any more.
 _PLACES = (layout.TRAJECTORIES, layout.PROGRESS, layout.LOGS, layout.BENCHMARKS, layout.RESULTS)
 
@@ -49,6 +52,17 @@ def names(output_dir: Path) -> list[str]:
     return sorted(path.parent.name for path in locked if not path.parent.is_symlink())
 
 
+def check(output_dir: Path, name: str) -> None:
+    """Be sure that there is a session of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in (known := names(output_dir)):
+        hint = f"Sessions there: {', '.join(known) or 'none'}."
+        raise ConfigError(f"{output_dir} holds no session {name}.", hint)
+
+
 def look(output_dir: Path, name: str, *, linked: bool = False) -> Session:
     """Look a session over.
 
@@ -60,9 +74,7 @@ def look(output_dir: Path, name: str, *, linked: bool = False) -> Session:
     Raises:
         ConfigError: there is none of this name, or a part of it is a link.
     """
-    if name not in (known := names(output_dir)):
-        hint = f"Sessions there: {', '.join(known) or 'none'}."
-        raise ConfigError(f"{output_dir} holds no session {name}.", hint)
+    check(output_dir, name)
     first, last, size = time.time(), 0.0, 0
     for place in places(output_dir, name):
         if place.is_symlink() and not linked:
@@ -85,11 +97,28 @@ def user(output_dir: Path, session: Session) -> str:
     claims = (output_dir / layout.TRAJECTORIES.format(session=session.name)).glob("*/instance_*/.claim")
     if locks.held(lock):
         return f"is driven by {locks.signature(lock)}"
+    mirror = output_dir / _COPYING.format(session=session.name)
+    if locks.held(mirror):
+        return f"is being copied by {locks.signature(mirror)}"
     if held := next((claim for claim in claims if locks.held(claim)), None):
         return f"has a job that still goes on, {locks.signature(held)}"
     if not locks.made_here(lock) and time.time() - session.last_used < DEAD_AFTER_SECONDS:
         return f"was used a moment ago by {locks.signature(lock)}"
     return ""
+
+
+@contextlib.contextmanager
+def copying(output_dir: Path, name: str) -> Iterator[Turn]:
+    """Hold a session while the block copies it elsewhere: nobody removes it, and who would copy it too waits.
+
+    Raises:
+        ClaimedError: another process has been copying it for a day.
+        ConfigError: there is no such session.
+    """
+    check(output_dir, name)
+    with locks.claim(output_dir / _COPYING.format(session=name), patience=_PATIENCE) as turn:
+        check(output_dir, name)  # it may be gone since then
+        yield turn
 
 
 def remove(output_dir: Path, session: Session) -> None:
@@ -101,14 +130,20 @@ def remove(output_dir: Path, session: Session) -> None:
     if who := user(output_dir, session):
         raise ClaimedError(f"Session {session.name} {who}.", "Wait for it, or stop it (kill -TERM).")
     lock = output_dir / layout.LOCK.format(session=session.name)
-    with locks.claim(lock):
-        *others, results = places(output_dir, session.name)
-        for path in [*others, *(path for path in results.iterdir() if path != lock)]:
+    mirror = output_dir / _COPYING.format(session=session.name)
+    *others, results = places(output_dir, session.name)
+    with locks.claim(mirror) as copy, locks.claim(lock) as turn:
+        ours = (lock, turn.path, mirror, copy.path)
+        for path in [*others, *(path for path in results.iterdir() if path not in ours)]:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-        shutil.rmtree(results)
+        # Each lock before its turn: a host that sees no locks of ours still sees that somebody has the turn.
+        for path in ours:
+            path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # another one began in it just now
+        results.rmdir()
 
 
 def places(output_dir: Path, name: str) -> Iterator[Path]:

@@ -37,7 +37,8 @@ Result = TypeVar("Result")
 _MANIFEST = layout.RESULTS + "/manifest.json"
 _SMALL = 8 << 20  # bytes of a file that is sent in one request, out of memory
 # Claims and locks are of processes, and so are unfinished files.
-_PASSING = re.compile(r"(^|/)(\.claim[^/]*|\.driver\.lock[^/]*|\.mirror\.json|manifest\.json|\.[^/]*\.part[^/]*)$")
+_LOCKS = r"\.driver\.lock[^/]*|\.mirror\.lock[^/]*"
+_PASSING = re.compile(rf"(^|/)(\.claim[^/]*|{_LOCKS}|\.mirror\.json|manifest\.json|\.[^/]*\.part[^/]*)$")
 
 
 @dataclass(frozen=True)
@@ -112,40 +113,41 @@ class _Place:
 
 
 def push(output_dir: Path, session: str, wanted: ResultSettings) -> Copied:
-    """Bring a session's copy up to date; only what changed since the last push is sent.
+    """Bring a session's copy up to date; only what changed since the last push is sent. Pushes take turns.
 
     Raises:
+        ClaimedError: another process has been pushing it for a day.
         ConfigError: no ``results.uri``, no such session, or another session's copy is there.
         CopyError: S3 cannot be reached, or refuses.
     """
     place = _place(wanted)
-    cleaning.look(output_dir, session, linked=True)
-    mark = output_dir / layout.MIRROR.format(session=session)
-    own = str(files.read_object(mark).get("id") or uuid.uuid4().hex)
-    before = _manifest(place, session)
-    if before and before.id != own:
-        raise ConfigError(
-            f"{place.uri} holds another session {session}.",
-            "Go on with that one (`trajmake pull`), or name another place or session.",
-        )
-    files.write_json(mark, {"id": own})
-    known = before.files if before else {}
-    now = Manifest(id=own, whole=False, files=known.copy())
-    sent = []
-    try:
-        there = set()
-        paths = _files(output_dir, session)
-        for path, facts, moved in _at_once(lambda path: _send(place, output_dir / path, path, known.get(path)), paths):
-            now.files[path] = facts
-            there.add(path)
-            if moved:
-                sent.append(facts[0])
-        now = Manifest(id=own, whole=True, files={path: now.files[path] for path in now.files if path in there})
-    finally:  # what is there by now need not be sent again
-        if now != before:
-            with place.faults(_MANIFEST.format(session=session)):
-                _put(place, _MANIFEST.format(session=session), now.model_dump_json().encode())
-    return Copied(len(now.files), len(sent), sum(sent))
+    with cleaning.copying(output_dir, session) as turn:
+        mark = output_dir / layout.MIRROR.format(session=session)
+        own = str(files.read_object(mark).get("id") or uuid.uuid4().hex)
+        before = _manifest(place, session)
+        if before and before.id != own:
+            hint = "Go on with that one (`trajmake pull`), or name another place or session."
+            raise ConfigError(f"{place.uri} holds another session {session}.", hint)
+        files.write_json(mark, {"id": own})
+        known = before.files if before else {}
+        now = Manifest(id=own, whole=False, files=known.copy())
+        sent = []
+        try:
+            there = set()
+            paths = _files(output_dir, session)
+            done = _at_once(lambda path: _send(place, output_dir / path, path, known.get(path)), paths)
+            for path, facts, moved in done:
+                now.files[path] = facts
+                there.add(path)
+                if moved:
+                    sent.append(facts[0])
+            now = Manifest(id=own, whole=True, files={path: now.files[path] for path in now.files if path in there})
+        finally:  # what is there by now need not be sent again
+            turn.check()
+            if now != before:
+                with place.faults(_MANIFEST.format(session=session)):
+                    _put(place, _MANIFEST.format(session=session), now.model_dump_json().encode())
+        return Copied(len(now.files), len(sent), sum(sent))
 
 
 def pull(output_dir: Path, session: str, wanted: ResultSettings) -> Copied:
@@ -165,10 +167,15 @@ def pull(output_dir: Path, session: str, wanted: ResultSettings) -> Copied:
         raise ConfigError(f"{place.uri} holds no session {session}.", "Check results.uri and --session.")
     results = output_dir / layout.RESULTS.format(session=session)
     mark = output_dir / layout.MIRROR.format(session=session)
-    own = str(files.read_object(mark).get("id", ""))
-    if own != found.id and results.exists() and any(results.iterdir()):
-        raise ConfigError(f"{output_dir} holds another session {session}.", "Pull into another folder.")
+
+    def check() -> None:
+        fresh = all(re.fullmatch(_LOCKS, path.name) for path in results.glob("*"))  # a pull was killed at its start
+        if not fresh and files.read_object(mark).get("id") != found.id:
+            raise ConfigError(f"{output_dir} holds another session {session}.", "Pull into another folder.")
+
+    check()  # before there is a lock in a folder that is no session
     with locks.claim(output_dir / layout.LOCK.format(session=session)):
+        check()
         files.write_json(mark, {"id": found.id})
         brought = list(_at_once(lambda one: _bring(place, output_dir / one[0], *one), found.files.items()))
     return Copied(len(found.files), len(brought), sum(brought), found.whole)
@@ -178,7 +185,7 @@ def after_run(options: Settings) -> None:
     """Push the session of a run that ended, where ``results.uri`` says so and this process drives it.
 
     Raises:
-        ConfigError, CopyError: see :func:`push`.
+        ClaimedError, ConfigError, CopyError: see :func:`push`.
     """
     output_dir = Path(options.output_dir)
     if options.results.uri and locks.drives(output_dir / layout.LOCK.format(session=options.session)):
