@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -78,6 +79,30 @@ def test_the_next_outage_is_waited_for_anew(tmp_path: Path, monkeypatch) -> None
 
         patience.persistently(work, tmp_path / "away")
     assert not (tmp_path / "away").exists()
+
+
+def test_an_outage_that_outlasted_everyone_is_no_part_of_the_next(tmp_path: Path, monkeypatch) -> None:
+    """It ended while nobody waited: a restart some minutes later would have failed every job at once."""
+    monkeypatch.setattr(patience.time, "sleep", lambda seconds: None)
+    away = tmp_path / "away"
+    long_ago = time.time() - 2 * patience.SECONDS
+
+    def outlast() -> None:
+        away.touch()
+        os.utime(away, (long_ago, long_ago))
+        raise EngineAwayError("away")
+
+    with pytest.raises(EngineAwayError):
+        patience.persistently(outlast, away)
+    patience.persistently(lambda: None, away)
+    troubles = iter([EngineAwayError("away again")])
+
+    def work() -> None:
+        for trouble in troubles:
+            raise trouble
+
+    patience.persistently(work, away)
+    assert not away.exists()
 
 
 @pytest.mark.parametrize(("error", "calls"), [(ContainerLostError, 2), (EngineUnavailableError, 1), (ValueError, 1)])

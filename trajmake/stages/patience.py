@@ -44,7 +44,7 @@ def persistently(work: Callable[[], None], outage: Path) -> None:
             wait = min(2 * wait, left)
             logger.warning("%s Again in %.0f s.", error.message, wait)
             time.sleep(wait)
-    if wait > 0.5:
+    if outage.exists():  # also one that others waited for in vain: the next is another
         outage.unlink(missing_ok=True)
 
 
