@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -507,6 +508,23 @@ def test_the_index_follows_the_dataset(tmp_path):
     assert dataset.digest("owner__repo-1") != before
     assert dataset.instance("owner__repo-1").base_commit == "b" * 40
     assert [file.suffix for file in (tmp_path / "index").iterdir() if ".lock" not in file.suffixes] == [".sqlite"]
+
+
+def test_what_a_killed_process_left_of_an_index_is_removed_by_the_next(tmp_path):
+    """Each is as large as an index; those of other files may be at work."""
+    path = written(tmp_path / "rows.jsonl", ROW)
+    code = (
+        "import os, signal, sys; from pathlib import Path; from trajmake import indexes\n"
+        "def fill(index): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "indexes.open_index(Path(sys.argv[1]), Path(sys.argv[2]), str, fill)"
+    )
+    index = tmp_path / "index"
+    done = subprocess.run([sys.executable, "-c", code, str(path), str(index)])
+    assert done.returncode == -signal.SIGKILL and len(list(index.glob(".*.part"))) == 1
+    other = index / ".0123456789abcdef.sqlite.x.part"
+    other.write_text("at work")
+    Dataset(path, index)
+    assert list(index.glob(".*.part")) == [other]
 
 
 def test_a_damaged_index_is_made_again(tmp_path):

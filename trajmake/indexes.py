@@ -84,6 +84,8 @@ def _current(target: Path, key: str) -> sqlite3.Connection | None:
 def _build(
     path: Path, target: Path, wanted: str, key: Callable[[], str], fill: Callable[[sqlite3.Connection], Any]
 ) -> None:
+    for left in target.parent.glob(f".{target.name}.*.part"):  # of killed processes: the claim is ours
+        left.unlink(missing_ok=True)
     handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
     os.close(handle)
     try:
