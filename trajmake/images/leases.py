@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,16 +106,11 @@ class Lease:
 
     def _open(self, name: str) -> int:
         path = self._folder / name
-        for folder in (self._folder.parent, self._folder):
-            if not folder.is_dir():
-                folder.mkdir(parents=True, exist_ok=True)
-                folder.chmod(0o1777 if folder == self._folder.parent else 0o777)
-        with contextlib.suppress(FileNotFoundError):  # without O_CREAT: it may be another user's
-            return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-        with contextlib.suppress(PermissionError):
-            os.chmod(path, 0o666)
-        return handle
+        _make_folder(self._folder.parent, 0o1777)
+        _make_folder(self._folder, 0o777)
+        if not path.exists():
+            _make_file(path)
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)  # not O_CREAT: it may be another user's
 
 
 def reap(folder: Path | None = None) -> list[Path]:
@@ -126,6 +122,32 @@ def reap(folder: Path | None = None) -> list[Path]:
                 lease.unlink()
                 dead.append(lease)
     return dead
+
+
+# What all users share gets its name once it has its mode: a process that is killed in between locks nobody out.
+def _make_folder(folder: Path, mode: int) -> None:
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)
+    try:
+        os.chmod(made, mode)
+        os.rename(made, folder)
+    except OSError:
+        os.rmdir(made)
+        if not folder.is_dir():  # another process was first
+            raise
+
+
+def _make_file(path: Path) -> None:
+    handle, made = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        os.fchmod(handle, 0o666)
+        with contextlib.suppress(FileExistsError):
+            os.link(made, path)
+    finally:
+        os.close(handle)
+        os.unlink(made)
 
 
 def _hash(text: str) -> str:
