@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import images
@@ -140,6 +143,63 @@ def test_layers_that_go_meanwhile_are_brought(docker, made, tmp_path: Path) -> N
     late = Late()
     image, _ = load(late, tmp_path / "image.tar", tmp_path)
     assert image.id == made[0] and late.looks > 2
+
+
+class Daemon:
+    """Docker's way with layers, in memory: an archive may leave out what some image here has.
+
+    A step of another load is here from the second look until ours comes; then that load fails and removes it.
+    """
+
+    name = "daemon"
+
+    def __init__(self, step: tuple[str, ...]) -> None:
+        self.images: dict[str, tuple[str, ...]] = {"another": ()}
+        self.tries = self.looks = 0
+        self.step = step
+
+    def shared(self, diff_ids: Sequence[str]) -> int:
+        self.looks += 1
+        if self.looks == 2:
+            self.images["step"] = self.step
+        return max(n for n in range(len(diff_ids) + 1) for i in self.images.values() if i[:n] == tuple(diff_ids[:n]))
+
+    def load_stream(self, source: str, chunks: Iterable[bytes], image_id: str, tags: Sequence[str] = ()) -> Image:
+        self.tries += 1
+        with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as tar:
+            self.images.pop("step", None)
+            (entry,) = json.load(tar.extractfile("manifest.json"))
+            wanted = json.load(tar.extractfile(entry["Config"]))["rootfs"]["diff_ids"]
+            given = set(tar.getnames())
+            for number, (name, diff_id) in enumerate(zip(entry["Layers"], wanted, strict=True), 1):
+                if name in given and hashlib.sha256(tar.extractfile(name).read()).hexdigest() == diff_id[7:]:
+                    continue
+                if name in given or self.shared(wanted) < number:
+                    raise ImageBrokenError(f"The daemon refuses {source}: no {name}.")
+        self.images[image_id] = tuple(wanted)
+        return Image(image_id, tuple(tags))
+
+    def find(self, reference: str) -> Image | None:
+        return Image(reference) if reference in self.images else None
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_layers_of_another_load_that_fails_are_brought_in_their_place(tmp_path: Path, damaged: bool) -> None:
+    """It is no fault of an image that another one was broken; one that is broken itself is told, however."""
+    layers = [tar_of(member(name, os.urandom(1000))) for name in "ab"]
+
+    def spoil(files: dict[str, bytes]) -> None:
+        name = max(name for name in files if name.endswith("layer.tar"))
+        files[name] = files[name].replace(b"b", b"c", 1)
+
+    identity = images.save(tmp_path / "image.tar", layers, **({"change": spoil} if damaged else {}))
+    daemon = Daemon(read_archive(tmp_path / "image.tar").diff_ids[:1])
+    if damaged:
+        with pytest.raises(ImageBrokenError, match="refuses"):
+            load(daemon, tmp_path / "image.tar", tmp_path)
+    else:
+        assert load(daemon, tmp_path / "image.tar", tmp_path)[0].id == identity
+    assert daemon.tries == 2
 
 
 LOAD = """

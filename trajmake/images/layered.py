@@ -20,7 +20,7 @@ import tarfile
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from trajmake.engines.base import Image, StreamLoader
@@ -52,6 +52,7 @@ class Loading:
         coming: The archive's bytes; where they are checked, the last of them is held back for that.
         names: Tags that the image gets.
         driver: The driver's lock of our session; see :class:`Lease`.
+        betrayed: It failed, and layers that it left out, since the engine had them, are there no more.
     """
 
     engine: StreamLoader
@@ -60,6 +61,8 @@ class Loading:
     coming: Coming
     names: Sequence[str]
     driver: Path
+    betrayed: bool = field(default=False, init=False)
+    _trusted: int = field(default=0, init=False)  # so many of the lowest layers are not ours
 
     def run(self) -> Image:
         """Load it.
@@ -67,8 +70,13 @@ class Loading:
         Raises:
             ImageBrokenError, DiskFullError: see :meth:`Engine.load`; also what ``coming`` raises.
         """
+        self._trusted = 0
         with contextlib.ExitStack() as parts:
-            return self._run(parts)
+            try:
+                return self._run(parts)
+            except ImageBrokenError:  # looked at before our own steps go
+                self.betrayed = self.engine.shared(self.held.diff_ids) < self._trusted
+                raise
 
     def _run(self, parts: contextlib.ExitStack) -> Image:
         with ThreadPoolExecutor(2, "load") as pool:
@@ -79,7 +87,8 @@ class Loading:
             while before is None or done < end:
                 with contextlib.ExitStack() as turn:
                     turn.enter_context(Lease(f"layer {_chain(self.held.diff_ids[: done + 1])}", self.driver).locked())
-                    done = max(done, self.engine.shared(self.held.diff_ids))
+                    if (there := self.engine.shared(self.held.diff_ids)) > done:
+                        done = self._trusted = there
                     upto = self._step(done)
                     sent = threading.Event()
                     blocks = self._blocks(done, upto, before, sent)
@@ -167,11 +176,10 @@ def load(loading: Loading) -> Image:
     Raises:
         ImageBrokenError, DiskFullError: see :meth:`Loading.run`.
     """
-    shared = loading.engine.shared(loading.held.diff_ids)
     try:
         return loading.run()
     except ImageBrokenError:
-        if not shared or loading.engine.shared(loading.held.diff_ids) >= shared:
+        if not loading.betrayed:
             raise
     return loading.run()
 
