@@ -30,6 +30,8 @@ from trajmake.errors import ConfigError, DiskFullError, ImageBrokenError, ImageM
 from trajmake.images import download, inventory, lifecycle, ranged, sources, space
 from trajmake.images.leases import Lease
 from trajmake.images.lifecycle import Host
+from trajmake.sessions import faults
+from trajmake.stages import images as stages_images
 
 BUCKET = "images"
 MODEL = {"x": {"agent": "empty"}}
@@ -95,6 +97,17 @@ def archive_of(path: Path, size: int = 100_000, **more) -> str:
     tag = f"trajmake-test:{os.urandom(6).hex()}"
     MADE.append(images.save(path, [tar_of(member("data", os.urandom(size)))], tags=[tag], **more))
     return MADE[-1]
+
+
+def write_row(folder: Path, instance_id: str = "Owner__Repo-1") -> None:
+    """A dataset ``rows.jsonl`` beside ``image.tar``, which its one row names."""
+    row = {
+        "instance_id": instance_id, "repo": "Owner/Repo", "base_commit": "0" * 40, "language": "python",
+        "problem_statement": "x", "patch": "", "test_patch": "", "FAIL_TO_PASS": ["a"], "PASS_TO_PASS": [],
+        "test_command": "pytest", "test_output_parser": "python/parse_log_pytest",
+        "image_storage_uri": str(folder / "image.tar"),
+    }  # fmt: skip
+    (folder / "rows.jsonl").write_text(json.dumps(row) + "\n")
 
 
 def put(server: Store, path: Path, key: str = "") -> str:
@@ -180,6 +193,51 @@ def test_what_is_to_be_kept_stays_tarball_and_image(s3_host: Host, store: Store,
     assert (host.folder / "image.tar").read_bytes() == (tmp_path / "image.tar").read_bytes()
     assert lifecycle.release(host.engine, record, host.options)["why"] == "is to be kept"
     assert host.engine.find(identity) and left(host) == ["image.tar"]
+
+
+def test_a_kept_tarball_is_there_for_other_sessions(host: Host, tmp_path: Path) -> None:
+    """Each session fetches to a place of its own; what is kept needs no source any more."""
+    identity = archive_of(tmp_path / "image.tar")
+    uri = str(tmp_path / "image.tar")
+    kept = host.options.images.model_copy(update={"keep": True})
+    host = Host(host.engine, host.options.model_copy(update={"images": kept}))
+    own = host.folder / "fetched/s/image.tar"
+    lifecycle.fetch(host, uri, own)
+    record = lifecycle.load(host, own, uri)
+    own.unlink()
+    (tmp_path / "image.tar").unlink()
+    other = Host(host.engine, host.options.model_copy(update={"session": "t"}))
+    Lease(identity, host.driver).drop()
+    assert space.remove(host.engine, host.engine.find(identity), host.driver) == ""
+    assert lifecycle.ensure(host.engine, uri, other.options).id == record["id"] == identity
+    assert left(other) == ["fetched", "image.tar"]
+
+
+def test_a_fault_takes_no_record_s_place(host: Host, tmp_path: Path) -> None:
+    """What a session could not fetch, another has loaded beside it: both may use it."""
+    archive_of(tmp_path / "image.tar")
+    uri = str(tmp_path / "image.tar")
+    own, marker = host.folder / "fetched/s/image.tar", host.folder / "image.loaded.json"
+    config = host.options.model_dump(mode="json") | {"dataset": str(tmp_path / "rows.jsonl")}
+    write_row(tmp_path)
+    names = {"uri": uri, "tarball": str(own), "record": str(marker), "log": str(tmp_path / "log")}
+    fault = faults.as_record(faults.from_error(ImageMissingError("It is not there."), "fetch_image", 1))
+
+    def loaded(after: dict, before: dict | None = None) -> dict:
+        own.parent.mkdir(parents=True, exist_ok=True)
+        own.write_text(json.dumps(after))
+        if before:
+            marker.write_text(json.dumps(before))
+        stages_images.load_image(config, **names)
+        return json.loads(marker.read_text())
+
+    assert loaded(fault) == fault
+    record = fetch_and_load(host, uri)
+    good = {"image": "image", "here": record["id"], "sha256": record["sha256"], "uri": uri}
+    assert loaded(good) == record
+    assert loaded(fault) == record
+    assert loaded(fault, record | {"uri": "s3://another/image.tar"}) == fault
+    assert loaded(fault, fault | {"error": "An earlier one."}) == fault
 
 
 def test_ensure_brings_a_removed_image_back(s3_host: Host, store: Store, tmp_path: Path) -> None:
@@ -562,13 +620,7 @@ def test_the_double_tag_is_given_on_request(tmp_path: Path, engine_name: str) ->
     """`mswebench/...` in lower case, for tools that look images up by those names; off by default."""
     identity = archive_of(tmp_path / "image.tar")
     unique = os.urandom(4).hex()
-    row = {
-        "instance_id": f"Owner__Repo-{unique}", "repo": "Owner/Repo", "base_commit": "0" * 40, "language": "python",
-        "problem_statement": "x", "patch": "", "test_patch": "", "FAIL_TO_PASS": ["a"], "PASS_TO_PASS": [],
-        "test_command": "pytest", "test_output_parser": "python/parse_log_pytest",
-        "image_storage_uri": str(tmp_path / "image.tar"),
-    }  # fmt: skip
-    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    write_row(tmp_path, f"Owner__Repo-{unique}")
     options = options_of(tmp_path, engine=engine_name, double_tag=True)
     options = options.model_copy(update={"dataset": str(tmp_path / "rows.jsonl")})
     engine = engines.configured(options)

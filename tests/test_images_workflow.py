@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import object_stores
@@ -131,6 +132,70 @@ def test_two_sessions_that_need_one_image_load_it_once_and_leave_it_to_each_othe
     kept = [record["why"] for record in released if not record["released"]]
     assert all(why.startswith(("is used by the session", "is not there")) for why in kept)
     assert engine.find(rows[0]["image_id"]) is None
+
+
+def side_by_side(project: Project, between: Callable[[Sequence[Path]], None]) -> None:
+    """Run the sessions `one` and `two` in one ``output_dir``; both must succeed.
+
+    Args:
+        between: Called with the first one's output once that has started, and with both once both have.
+    """
+    outputs = [project.root / f"{session}.log" for session in ("one", "two")]
+    with contextlib.ExitStack() as running:
+        processes = []
+        for number, output in enumerate(outputs, 1):
+            stream = running.enter_context(output.open("wb"))
+            processes.append(
+                running.enter_context(
+                    subprocess.Popen(
+                        project.command("-j", "4", "--profile", "parallel", "--config", f"session={output.stem}"),
+                        cwd=project.root,
+                        env=project.environment(),
+                        stdout=stream,
+                        stderr=subprocess.STDOUT,
+                    )
+                )
+            )
+            running.callback(processes[-1].kill)
+            between(outputs[:number])
+        codes = [process.wait(300) for process in processes]
+    for code, output in zip(codes, outputs, strict=True):
+        assert code == 0, output.read_text()
+        assert (project.root / f"outputs/results/{output.stem}/faults.txt").read_text() == ""
+        assert {row["Resolved"] for row in project.results(output.stem).values()} == {"true"}
+    assert list((project.root / "outputs/images").rglob("*.tar*")) == []
+
+
+@pytest.mark.parametrize("seconds", [0, 0.3, 1])
+def test_two_sessions_in_one_folder_bring_the_same_images_side_by_side(tmp_path: Path, seconds: float) -> None:
+    """Snakemake removes a job's output before it, and temporary files after their use: the other session's too."""
+    engine_or_skip("namespace", tmp_path / "store")
+    rows = small_instances.make(tmp_path / "made", 6)
+    config = {"models": ["gold"], "engine": "namespace"}
+    project = project_of(tmp_path / "project", tmp_path / "data", rows, tmp_path / "store", **config)
+    side_by_side(project, lambda outputs: time.sleep(seconds * (2 - len(outputs))))
+
+
+def test_a_session_that_begins_while_another_loads_needs_nothing_of_its_tarball(tmp_path: Path) -> None:
+    """The first one's Snakemake removes that once it is loaded, when the second one is about to load."""
+    engine_or_skip("namespace", tmp_path / "store")
+    rows = small_instances.make(tmp_path / "made", 1)
+    config = {"models": ["gold"], "engine": "namespace"}
+    project = project_of(tmp_path / "project", tmp_path / "data", rows, tmp_path / "store", **config)
+    with contextlib.ExitStack() as held:
+        held.enter_context(Lease(rows[0]["image_id"], tmp_path / "driver.lock").locked())
+
+        def wait(outputs: Sequence[Path]) -> None:
+            said = ["Loading image"] if len(outputs) == 1 else ["Fetching image", "Loading image"]
+            deadline = time.monotonic() + 120
+            while not any(text in outputs[-1].read_text() for text in said):
+                assert time.monotonic() < deadline, outputs[-1].read_text()
+                time.sleep(0.05)
+            time.sleep(1)  # for the job, to get where it waits
+            if len(outputs) == 2:
+                held.close()
+
+        side_by_side(project, wait)
 
 
 def test_a_signed_url_is_written_nowhere_and_a_renewed_one_repeats_nothing(tmp_path: Path) -> None:

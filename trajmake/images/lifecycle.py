@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
+import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from trajmake.errors import ConfigError, DiskFullError, ImageBrokenError, ImageM
 from trajmake.images import archive, compression, layered, ranged, sources, space, tarballs
 from trajmake.images.archive import Archive
 from trajmake.images.download import Coming, Download
+from trajmake.images.host import PATIENCE, Host
 from trajmake.images.layered import Loading
 from trajmake.images.leases import Lease
 from trajmake.images.naming import double_tags
@@ -23,42 +23,9 @@ from trajmake.images.space import Need, mark
 from trajmake.sessions import faults, layout, locks
 from trajmake.settings import Settings
 
-__all__ = ["Host", "ensure", "fetch", "load", "mark", "release"]
+__all__ = ["Host", "ensure", "fetch", "load", "mark", "record", "release"]
 
 logger = logging.getLogger(__name__)
-
-_PATIENCE = 24 * 3600.0  # seconds that one process waits for another that brings the same image
-
-
-@dataclass(frozen=True)
-class Host:
-    """Where images are to be: an engine, and a session's folders beside it."""
-
-    engine: Engine
-    options: Settings
-
-    @property
-    def folder(self) -> Path:
-        """Of tarballs, records and locks."""
-        return Path(self.options.output_dir) / layout.IMAGES
-
-    @property
-    def driver(self) -> Path:
-        """The driver's lock of the session."""
-        return Path(self.options.output_dir) / layout.LOCK.format(session=self.options.session)
-
-    def lease(self, image_id: str) -> Lease:
-        """This session's lease of an image."""
-        return Lease(image_id, self.driver)
-
-    def claim(self, uri: str, *, here: bool = False) -> contextlib.AbstractContextManager[object]:
-        """One process at a time brings an image into this folder, or of this host to this host."""
-        lock = self.again(uri).with_suffix(".lock") if here else self.folder / f".{layout.image_name(uri)}.lock"
-        return locks.claim(lock, patience=_PATIENCE)
-
-    def again(self, uri: str) -> Path:
-        """The tarball of an image that this host lacks."""
-        return self.folder / f".{socket.gethostname()}-{layout.image_name(uri)}.tar"
 
 
 def fetch(host: Host, uri: str, tarball: Path) -> None:
@@ -66,6 +33,9 @@ def fetch(host: Host, uri: str, tarball: Path) -> None:
 
     Nothing is downloaded where the engine holds the image that the remote
     manifest names. An engine that can loads it while it comes in.
+
+    Args:
+        tarball: Our session's alone: another's Snakemake would remove it before its own job and after its own load.
 
     Raises:
         ConfigError: a kind of URI that is not known, or that the engine cannot use.
@@ -78,6 +48,8 @@ def fetch(host: Host, uri: str, tarball: Path) -> None:
         image = _bring(host, uri, tarball, "")
         if image and not tarball.exists():  # it is there all the same when it is to be kept
             tarballs.write_arrived(tarball, image[0].id, image[1], layout.public_uri(uri))
+        elif host.options.images.keep:
+            tarballs.link(tarball, host.kept(uri))
 
 
 def load(host: Host, tarball: Path, uri: str) -> dict[str, Any]:
@@ -100,6 +72,21 @@ def load(host: Host, tarball: Path, uri: str) -> dict[str, Any]:
     return known | {"uri": layout.public_uri(uri), "sha256": sha256}
 
 
+def record(path: Path, uri: str, said: dict[str, Any]) -> None:
+    """Write ``{image}.loaded.json``. A fault takes no record's place: another session has loaded what we could not.
+
+    Args:
+        path: Every session's of the ``output_dir``.
+        said: By :func:`load`, or a fault.
+    """
+    with locks.claim(path.with_name(".records.lock"), patience=PATIENCE):
+        known = files.read_object(path)
+        if faults.of(said) and not faults.of(known) and known.get("uri") == layout.public_uri(uri):
+            logger.info("image %s: the record stays, by which it is %s", uri, known.get("id"))
+        else:
+            files.write_json(path, said)
+
+
 def ensure(engine: Engine, uri: str, options: Settings) -> Image:
     """The image at ``uri`` on this host, leased: loaded where it was removed, was never here, or has no record.
 
@@ -113,9 +100,8 @@ def ensure(engine: Engine, uri: str, options: Settings) -> Image:
         ImageBrokenError: the source now holds another image than the record says.
     """
     host = Host(engine, options)
-    name = layout.image_name(uri)
-    marker, tarball = host.folder / f"{name}.loaded.json", host.folder / f"{name}.tar"
-    known = files.read_json(marker) if marker.exists() else {}
+    tarball = host.kept(uri)
+    known = files.read_object(host.folder / f"{layout.image_name(uri)}.loaded.json")
     faults.check(known)
     expected = str(known.get("id", ""))
     if expected and (found := _find(host, expected, uri)):
@@ -158,18 +144,21 @@ def _held(host: Host, image_id: str, uri: str) -> Image | None:
 
 
 def _again(host: Host, uri: str, expected: str) -> tuple[Image, str]:
-    """From the source once more, leaving no tarball."""
+    """From the source once more, leaving no tarball but one that is to be kept."""
     tarball = host.again(uri)
     try:
         brought = _bring(host, uri, tarball, expected)
-        return brought or (_load(host, tarball, uri, expected), tarballs.sha256(tarball))
+        image = brought or (_load(host, tarball, uri, expected), tarballs.sha256(tarball))
+        if host.options.images.keep and tarball.exists():
+            os.replace(tarball, host.kept(uri))
+        return image
     finally:
         tarball.unlink(missing_ok=True)
 
 
 def _bring(host: Host, uri: str, tarball: Path, expected: str) -> tuple[Image, str] | None:
     """The image and its archive's sha256 where it is in the engine now; else the tarball is there."""
-    host.folder.mkdir(parents=True, exist_ok=True)
+    tarball.parent.mkdir(parents=True, exist_ok=True)
     source = sources.locate(uri, host.options.images)
     uri = layout.public_uri(uri)
     if isinstance(source, sources.LocalFile):
@@ -218,7 +207,7 @@ def _stream(
         lease.take()
     logger.info("image %s: %s loaded into %s as it came in", uri, image.id, host.engine.name)
     if host.options.images.keep:
-        download.keep(host.folder / f"{layout.image_name(uri)}.tar")
+        download.keep(tarball)
     else:
         download.discard()
     return image, download.sha256

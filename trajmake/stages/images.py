@@ -10,7 +10,7 @@ from trajmake import engines, files, settings
 from trajmake.datasets import Dataset
 from trajmake.errors import TrajmakeError
 from trajmake.images import lifecycle
-from trajmake.images.lifecycle import Host
+from trajmake.images.host import Host
 from trajmake.sessions import faults, layout
 from trajmake.sessions.faults import CarriedFault
 from trajmake.settings import Settings
@@ -37,17 +37,17 @@ def fetch_image(config: Mapping[str, Any], *, uri: str, tarball: str, log: str) 
 
 
 def load_image(config: Mapping[str, Any], *, uri: str, tarball: str, record: str, log: str) -> None:
-    """Load ``tarball`` into the engine and write ``record``."""
+    """Load ``tarball`` into the engine and write ``record``, which other sessions may write too."""
     options = settings.load(config)
-    target = Path(tarball)
+    target, marker = Path(tarball), Path(record)
 
     def work() -> None:
         faults.check_file(target)
         host = Host(engines.configured(options), options)
-        files.write_json(record, lifecycle.load(host, target, _address(options, uri)))
+        lifecycle.record(marker, uri, lifecycle.load(host, target, _address(options, uri)))
 
     stage = Stage.of(options, "load_image", log, image=target.stem)
-    stage.run(work, lambda fault: files.write_json(record, faults.as_record(fault)))
+    stage.run(work, lambda fault: lifecycle.record(marker, uri, faults.as_record(fault)))
 
 
 def _address(options: Settings, uri: str) -> str:

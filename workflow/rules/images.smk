@@ -1,8 +1,11 @@
 # Images: image URI -> tarball -> loaded in the engine -> released after the last test run.
 #
 # in:  the URIs of the dataset's rows
-# out: images/{image}.tar (temporary), images/{image}.loaded.json,
+# out: images/fetched/SESSION/{image}.tar (temporary), images/{image}.loaded.json,
 #      results/{session}/released/{model}/{image}.json
+#
+# Sessions run side by side in one folder, and Snakemake removes the output of a job before it, and what is temporary
+# after its use: so each session has tarballs of its own, and the record, which all share, is updated in its place.
 #
 # Jobs are forked off a process that has the library: an interpreter would cost more than what they do.
 from trajmake.stages import forked
@@ -15,7 +18,7 @@ localrules:
 rule fetch_image:
     """Bring an image's tarball here, whole or not at all."""
     output:
-        tarball=unless_kept(f"{IMAGES}/{{image}}.tar"),
+        tarball=unless_kept(f"{IMAGES}/fetched/{SESSION}/{{image}}.tar"),
     log:
         f"{OUT}/logs/images/{{image}}.fetch_image.log",
     priority: 1  # before the pages, which nothing waits for
@@ -44,7 +47,7 @@ rule load_image:
     input:
         tarball=rules.fetch_image.output.tarball,
     output:
-        record=f"{IMAGES}/{{image}}.loaded.json",
+        record=update(f"{IMAGES}/{{image}}.loaded.json"),
     log:
         f"{OUT}/logs/images/{{image}}.load_image.log",
     priority: 10
