@@ -606,6 +606,35 @@ def test_a_reference_is_pulled_by_the_name_the_mapping_has(docker_host: Host, tm
         fetch_and_load(docker_host, f"{address}/none:1")
 
 
+def test_an_image_that_is_pulled_is_in_use_before_it_is_ours(tmp_path: Path) -> None:
+    """Else another run that needs room would take it, as the longest unused of all, as soon as it bears our mark."""
+    identity = archive_of(tmp_path / "image.tar")
+    others: list[threading.Thread] = []
+
+    class Registry:
+        """The engine and what it pulls; another run makes room when an image of ours is new."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(below, name)
+
+        def pull(self, reference: str) -> Any:
+            return below.load(tmp_path / "image.tar", [reference])
+
+        def tag(self, image_id: str, tags: Any) -> Any:
+            tagged = below.tag(image_id, tags)
+            others.append(threading.Thread(target=space.evict, args=(below, tmp_path / "other.lock")))
+            others[-1].start()
+            others[-1].join(1)  # it may have to wait until we are done
+            return tagged
+
+    below, options = engines.configured(options_of(tmp_path)), options_of(tmp_path)
+    host = Host(Registry(), options)
+    assert fetch_and_load(host, "owner_repo:commit")["id"] == identity
+    others[0].join()
+    assert below.find(identity) and space.mark(identity) in below.find(identity).tags
+    Lease(identity, host.driver).drop()
+
+
 def test_an_engine_without_registries_says_so(tmp_path: Path) -> None:
     host = Host(engines.select("fake"), options_of(tmp_path, engine="fake"))
     with pytest.raises(ConfigError, match="owner_repo:commit") as caught:

@@ -225,16 +225,17 @@ def _pull(host: Host, reference: str, uri: str) -> Image:
             f"The image {uri} is a reference to a registry, which the engine {engine.name} cannot pull.",
             "Use engine: docker, or save the image with `docker save` and name the file.",
         )
-    image = engine.find(reference)
+    image, new = engine.find(reference), False
     if image is None:
         before = {held.id for held in engine.images()}
         image = engine.pull(reference)
-        if image.id not in before:
-            image = engine.tag(image.id, [mark(image.id)])
-    found = _find(host, image.id, uri)
-    if found is None:
-        raise ImageMissingError(f"Image {uri} was removed while it was pulled.", "Run the same command again.")
-    return found
+        new = image.id not in before
+    with host.lease(image.id).locked():
+        found = _held(host, image.id, uri)
+        if found is None:
+            raise ImageMissingError(f"Image {uri} was removed while it was pulled.", "Run the same command again.")
+        # Ours only now that it is leased: what bears our mark and was never used is the first to make room for others.
+        return engine.tag(image.id, [mark(image.id)]) if new else found
 
 
 def _load(host: Host, tarball: Path, uri: str, expected: str = "") -> Image:
