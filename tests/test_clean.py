@@ -29,8 +29,9 @@ def made(root: Path, name: str, days: float = 0) -> Path:
     """A session whose newest file is so old; gives its lock."""
     names = {"session": name, "model": "m", "instance_id": "i"}
     lock = root / layout.LOCK.format(**names)
-    for pattern in (layout.INSTANCE + "/output.jsonl", layout.STATUS, layout.LOGS + "/m/i.log", layout.RESULTS + "/x"):
-        files.write_text(root / pattern.format(**names), "text")
+    ends = {layout.INSTANCE: "output.jsonl", layout.LOGS: "m/i.log", layout.RESULTS: "x", layout.FETCHED: "i.tar.part"}
+    for place in (layout.STATUS, *(f"{folder}/{file}" for folder, file in ends.items())):
+        files.write_text(root / place.format(**names), "text")
     with locks.claim(lock):
         pass
     files.write_json(
@@ -44,7 +45,8 @@ def made(root: Path, name: str, days: float = 0) -> Path:
 
 
 def left(root: Path) -> set[str]:
-    return {path.parts[len(root.parts) + 1] for path in root.glob("*/*")}
+    places = [*root.glob("*/*"), *root.glob(layout.FETCHED.format(session="*"))]
+    return {path.name for path in places if path.name != "fetched"}
 
 
 def clean(root: Path, *arguments: str, answer: str | None = None):

@@ -131,10 +131,11 @@ def remove(output_dir: Path, session: Session) -> None:
         raise ClaimedError(f"Session {session.name} {who}.", "Wait for it, or stop it (kill -TERM).")
     lock = output_dir / layout.LOCK.format(session=session.name)
     mirror = output_dir / _COPYING.format(session=session.name)
+    fetched = output_dir / layout.FETCHED.format(session=session.name)  # no part of a session: the same for another
     *others, results = places(output_dir, session.name)
     with locks.claim(mirror) as copy, locks.claim(lock) as turn:
         ours = (lock, turn.path, mirror, copy.path)
-        for path in [*others, *(path for path in results.iterdir() if path not in ours)]:
+        for path in [fetched, *others, *(path for path in results.iterdir() if path not in ours)]:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
@@ -147,5 +148,5 @@ def remove(output_dir: Path, session: Session) -> None:
 
 
 def places(output_dir: Path, name: str) -> Iterator[Path]:
-    """Where a session's files lie."""
+    """Where a session's files lie that are worth a copy."""
     return (output_dir / pattern.format(session=name) for pattern in _PLACES)

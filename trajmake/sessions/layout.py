@@ -22,6 +22,7 @@ LOGS = "logs/{session}"
 PROGRESS = "progress/{session}"
 STATUS = PROGRESS + "/{model}_{instance_id}.status"
 IMAGES = "images"
+FETCHED = IMAGES + "/fetched/{session}"
 BUNDLES = "bundles"  # what agents bring into containers
 INDEX = "index"  # of datasets: trajmake.datasets.index
 BENCHMARKS = "benchmarks/{session}"

@@ -25,6 +25,7 @@ RESULTS = f"{OUT}/{layout.RESULTS}"
 LOGS = f"{OUT}/{layout.LOGS}"
 BENCHMARKS = f"{OUT}/{layout.BENCHMARKS}"
 IMAGES = f"{OUT}/{layout.IMAGES}"
+FETCHED = f"{OUT}/{layout.FETCHED.format(session=SESSION)}"
 
 
 wildcard_constraints:

@@ -18,7 +18,7 @@ localrules:
 rule fetch_image:
     """Bring an image's tarball here, whole or not at all."""
     output:
-        tarball=unless_kept(f"{IMAGES}/fetched/{SESSION}/{{image}}.tar"),
+        tarball=unless_kept(f"{FETCHED}/{{image}}.tar"),
     log:
         f"{OUT}/logs/images/{{image}}.fetch_image.log",
     priority: 1  # before the pages, which nothing waits for
