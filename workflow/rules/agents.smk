@@ -2,6 +2,8 @@
 #
 # in:  trajmake/agents/openhands/requirements.txt (the bundle's name is its digest)
 # out: bundles/{bundle}.json; the bundle itself lies in `openhands.bundles`
+#
+# Updated, since Snakemake removes other outputs before a job: sessions run side by side, and all share the record.
 
 
 localrules:
@@ -11,7 +13,7 @@ localrules:
 rule build_bundle:
     """Put an interpreter and the agent's packages into a folder that runs in any container."""
     output:
-        record=f"{OUT}/{layout.BUNDLES}/{{bundle}}.json",
+        record=update(f"{OUT}/{layout.BUNDLES}/{{bundle}}.json"),
     log:
         f"{OUT}/logs/bundles/{{bundle}}.log",
     benchmark:
