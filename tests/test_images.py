@@ -211,6 +211,23 @@ def test_a_kept_tarball_is_there_for_other_sessions(host: Host, tmp_path: Path) 
     assert space.remove(host.engine, host.engine.find(identity), host.driver) == ""
     assert lifecycle.ensure(host.engine, uri, other.options).id == record["id"] == identity
     assert left(other) == ["fetched", "image.tar"]
+    lifecycle.fetch(other, uri, other.folder / "fetched/t/image.tar")
+    assert (other.folder / "fetched/t/image.tar").samefile(other.folder / "image.tar")
+
+
+@pytest.mark.parametrize("text", ['{"image": "im', "", "{}", "[]", None])
+def test_a_damaged_record_stops_the_run_before_its_agent(host: Host, tmp_path: Path, text: str | None) -> None:
+    archive_of(tmp_path / "image.tar")
+    uri = str(tmp_path / "image.tar")
+    marker = host.folder / "image.loaded.json"
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.mkdir() if text is None else marker.write_text(text)
+    with pytest.raises(ImageBrokenError, match=r"image\.loaded\.json is damaged") as caught:
+        lifecycle.ensure(host.engine, uri, host.options)
+    assert "Remove it" in caught.value.hint
+    config, record = host.options.model_dump(mode="json"), tmp_path / "released.json"
+    stages_images.release_image(config, image="image", record=str(record), log=str(tmp_path / "log"))
+    assert "is damaged" in json.loads(record.read_text())["why"]
 
 
 def test_a_fault_takes_no_record_s_place(host: Host, tmp_path: Path) -> None:

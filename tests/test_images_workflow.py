@@ -198,6 +198,27 @@ def test_a_session_that_begins_while_another_loads_needs_nothing_of_its_tarball(
         side_by_side(project, wait)
 
 
+def test_a_run_that_ends_leaves_no_tarball_of_one_that_was_stopped(tmp_path: Path) -> None:
+    """Snakemake removes what is temporary after its last use, and forgets it when it is stopped in between."""
+    engine_or_skip("namespace", tmp_path / "store")
+    rows = small_instances.make(tmp_path / "made", 1)
+    config = {"models": ["gold"], "engine": "namespace", "session": "s"}
+    project = project_of(tmp_path / "project", tmp_path / "data", rows, tmp_path / "store", **config)
+    assert project.snakemake("-j", "2").returncode == 0
+    (record,) = (project.root / "outputs/images").glob("*.loaded.json")
+    fetched = project.root / "outputs/images/fetched/s"
+    image = record.name.removesuffix(".loaded.json")
+    fetched.mkdir(parents=True, exist_ok=True)
+    for name in (image, "not-loaded-yet"):
+        (fetched / f"{name}.tar").write_bytes(b"an archive")
+    (project.root / "outputs/results/s/results.csv").unlink()
+    assert project.snakemake("-j", "2", "--notemp").returncode == 0
+    assert len(list(fetched.iterdir())) == 2
+    (project.root / "outputs/results/s/results.csv").unlink()
+    assert project.snakemake("-j", "2").returncode == 0
+    assert [path.name for path in fetched.iterdir()] == ["not-loaded-yet.tar"]
+
+
 def test_a_signed_url_is_written_nowhere_and_a_renewed_one_repeats_nothing(tmp_path: Path) -> None:
     if why := object_stores.without_moto():
         pytest.skip(why)

@@ -6,10 +6,13 @@ import contextlib
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from trajmake import files
 from trajmake.engines.base import Engine
+from trajmake.errors import ImageBrokenError
 from trajmake.images.leases import Lease
-from trajmake.sessions import layout, locks
+from trajmake.sessions import faults, layout, locks
 from trajmake.settings import Settings
 
 PATIENCE = 24 * 3600.0  # seconds that one process waits for another that brings the same image
@@ -45,6 +48,34 @@ class Host:
         """The tarball that stays where ``images.keep`` is set."""
         return self.folder / f"{layout.image_name(uri)}.tar"
 
+    def known(self, image: str) -> dict[str, Any]:
+        """What the record of an image (its safe name) says; empty where there is none.
+
+        Raises:
+            CarriedFault: it is a fault.
+            ImageBrokenError: it is damaged.
+        """
+        path = self.folder / f"{image}.loaded.json"
+        try:
+            found = files.read_json(path)
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict) or not ("id" in found or "fault" in found):
+            raise ImageBrokenError(f"The record {path} is damaged.", "Remove it, then run the same command again.")
+        faults.check(found)
+        return found
+
     def again(self, uri: str) -> Path:
         """The tarball of an image that this host lacks."""
         return self.folder / f".{socket.gethostname()}-{layout.image_name(uri)}.tar"
+
+
+def sweep(options: Settings) -> None:
+    """Remove the session's tarballs whose images are loaded: those of a run that was stopped Snakemake forgets."""
+    folder = Path(options.output_dir) / layout.IMAGES
+    fetched = Path(options.output_dir) / layout.FETCHED.format(session=options.session)
+    for tarball in () if options.images.keep else fetched.glob("*.tar"):
+        if "id" in files.read_object(folder / f"{tarball.stem}.loaded.json"):
+            tarball.unlink(missing_ok=True)

@@ -31,8 +31,8 @@ logger = logging.getLogger(__name__)
 def fetch(host: Host, uri: str, tarball: Path) -> None:
     """Bring the image at ``uri`` here: its tarball, or where the engine has it by then a record of that.
 
-    Nothing is downloaded where the engine holds the image that the remote
-    manifest names. An engine that can loads it while it comes in.
+    Nothing is downloaded where a session before kept the tarball, or where the engine
+    holds the image that the remote manifest names. An engine that can loads it while it comes in.
 
     Args:
         tarball: Our session's alone: another's Snakemake would remove it before its own job and after its own load.
@@ -45,6 +45,11 @@ def fetch(host: Host, uri: str, tarball: Path) -> None:
     """
     with _named(uri), host.claim(uri):
         tarball.unlink(missing_ok=True)
+        if tarballs.is_archive(host.kept(uri)):
+            logger.info("image %s: kept as %s", layout.public_uri(uri), host.kept(uri))
+            tarball.parent.mkdir(parents=True, exist_ok=True)
+            tarballs.link(host.kept(uri), tarball)
+            return
         image = _bring(host, uri, tarball, "")
         if image and not tarball.exists():  # it is there all the same when it is to be kept
             tarballs.write_arrived(tarball, image[0].id, image[1], layout.public_uri(uri))
@@ -97,17 +102,15 @@ def ensure(engine: Engine, uri: str, options: Settings) -> Image:
 
     Raises:
         CarriedFault: its record is a fault: what could not be fetched or loaded is not tried again by every run.
-        ImageBrokenError: the source now holds another image than the record says.
+        ImageBrokenError: the source now holds another image than the record says, or that is damaged.
     """
     host = Host(engine, options)
     tarball = host.kept(uri)
-    known = files.read_object(host.folder / f"{layout.image_name(uri)}.loaded.json")
-    faults.check(known)
-    expected = str(known.get("id", ""))
+    expected = str(host.known(layout.image_name(uri)).get("id", ""))
     if expected and (found := _find(host, expected, uri)):
         return found
     with _named(uri), host.claim(uri, here=True):
-        if tarball.exists() and not tarballs.arrived(tarball):
+        if tarballs.is_archive(tarball):
             return _load(host, tarball, uri, expected)
         return _again(host, uri, expected)[0]
 

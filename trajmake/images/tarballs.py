@@ -30,6 +30,15 @@ def link(source: Path, tarball: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def is_archive(tarball: Path) -> bool:
+    """Whether an archive is there, and not a record in its place."""
+    try:
+        with tarball.open("rb") as stream:
+            return stream.read(1) not in (b"", b"{")
+    except (FileNotFoundError, IsADirectoryError):
+        return False
+
+
 def write_arrived(tarball: Path, image_id: str, archive_sha256: str, uri: str) -> None:
     """Put a record in the tarball's place: its image is in the engine.
 

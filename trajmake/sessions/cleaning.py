@@ -76,7 +76,7 @@ def look(output_dir: Path, name: str, *, linked: bool = False) -> Session:
     """
     check(output_dir, name)
     first, last, size = time.time(), 0.0, 0
-    for place in places(output_dir, name):
+    for place in (output_dir / layout.FETCHED.format(session=name), *places(output_dir, name)):
         if place.is_symlink() and not linked:
             raise ConfigError(f"{place} is a link; what it leads to is not removed.", "Remove it by hand.")
         for folder, _, found in os.walk(place):

@@ -11,7 +11,7 @@ from trajmake.datasets import Dataset
 from trajmake.errors import TrajmakeError
 from trajmake.images import lifecycle
 from trajmake.images.host import Host
-from trajmake.sessions import faults, layout
+from trajmake.sessions import faults
 from trajmake.sessions.faults import CarriedFault
 from trajmake.settings import Settings
 from trajmake.stages.boundary import Stage, log_to, logger
@@ -61,15 +61,15 @@ def release_image(config: Mapping[str, Any], *, image: str, record: str, log: st
     A release that fails is no fault of any instance: it is recorded, and the image stays.
     """
     options = settings.load(config)
-    marker = Path(options.output_dir) / layout.IMAGES / f"{image}.loaded.json"
+    done = {"image": image, "released": False, "why": "was never loaded"}
     with log_to(log, debug=options.debug):
         try:
-            known = files.read_json(marker)
-            faults.check(known)
-            done = lifecycle.release(engines.configured(options), known, options)
-        except (FileNotFoundError, CarriedFault):
-            done = {"image": image, "released": False, "why": "was never loaded"}
+            engine = engines.configured(options)
+            if known := Host(engine, options).known(image):
+                done = lifecycle.release(engine, known, options)
+        except CarriedFault:
+            pass
         except TrajmakeError as error:
             logger.warning("image %s stays: %s", image, error)
-            done = {"image": image, "released": False, "why": error.message}
+            done["why"] = error.message
         files.write_json(record, done)

@@ -7,12 +7,15 @@
 # A run that ends copies the session to `results.uri`, where that is set.
 # Where jobs were killed outright, results.csv and final_report.txt come from `onerror`, marked incomplete.
 from trajmake import notifications
+from trajmake.images import host
 from trajmake.sessions import mirror
 from trajmake.stages.summarize import leave_incomplete
 
 
 onsuccess:
     with reported():
+        if not workflow.storage_settings.notemp:
+            host.sweep(SETTINGS)
         notifications.completed(SETTINGS, workflow)
         mirror.after_run(SETTINGS)
 
