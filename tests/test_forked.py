@@ -162,6 +162,20 @@ def test_what_a_job_leaves_to_its_end_is_done() -> None:
     assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == "stopped\n"
 
 
+def test_an_interrupted_job_says_nothing() -> None:
+    """Ctrl-C reaches every job; a traceback of each would hide what the run has to say at its end."""
+    script = """
+        import sys, types
+        from trajmake.stages import forked
+        def stage(config):
+            raise KeyboardInterrupt
+        sys.modules["made"] = types.SimpleNamespace(stage=stage)
+        sys.exit(forked._work("made", "stage", {}, {}))
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def rows(folder: Path) -> Path:
     """A dataset that is not there but by its name: the job waits before it looks."""
     path = folder / "rows.jsonl"

@@ -141,7 +141,9 @@ def _work(module: str, stage: str, config: dict[str, Any], names: dict[str, str]
         getattr(importlib.import_module(module), stage)(config, **names)
     except SystemExit as end:
         return end.code & 255 if isinstance(end.code, int) else 1
-    except BaseException as error:  # Ctrl-C too: nothing may get back into the server's loop
+    except KeyboardInterrupt:  # whoever pressed Ctrl-C need not be told where
+        return 128 + signal.SIGINT
+    except BaseException as error:  # nothing may get back into the server's loop
         logger.error("%s", error, exc_info=error)
         return 1
     finally:
