@@ -95,9 +95,9 @@ class Project:
         )
 
     @contextlib.contextmanager
-    def started(self, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-        """A command at work while the block runs, as a process group of its own; ``run.log`` has its output."""
-        with (self.root / "run.log").open("ab") as log:
+    def started(self, command: Sequence[str], output: str = "run.log") -> Iterator[subprocess.Popen[bytes]]:
+        """A command at work while the block runs, as a process group of its own; that file has its output."""
+        with (self.root / output).open("ab") as log:
             process = subprocess.Popen(
                 command,
                 cwd=self.root,

@@ -144,19 +144,8 @@ def side_by_side(project: Project, between: Callable[[Sequence[Path]], None]) ->
     with contextlib.ExitStack() as running:
         processes = []
         for number, output in enumerate(outputs, 1):
-            stream = running.enter_context(output.open("wb"))
-            processes.append(
-                running.enter_context(
-                    subprocess.Popen(
-                        project.command("-j", "4", "--profile", "parallel", "--config", f"session={output.stem}"),
-                        cwd=project.root,
-                        env=project.environment(),
-                        stdout=stream,
-                        stderr=subprocess.STDOUT,
-                    )
-                )
-            )
-            running.callback(processes[-1].kill)
+            command = project.command("-j", "4", "--profile", "parallel", "--config", f"session={output.stem}")
+            processes.append(running.enter_context(project.started(command, output.name)))
             between(outputs[:number])
         codes = [process.wait(300) for process in processes]
     for code, output in zip(codes, outputs, strict=True):

@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import re
-import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trajmake.errors import ClaimedError
-from trajmake.machine import boot_id
+from trajmake.machine import here
 
 SILENT_SECONDS = 300.0
 _BEATS = 10  # renewals in that time: a share may stall for most of it
@@ -94,7 +93,7 @@ def take(lock: Path, silent: float = SILENT_SECONDS) -> Turn | None:
     handle, made = tempfile.mkstemp(prefix=f"{lock.name}-", dir=lock.parent)
     try:
         os.fchmod(handle, 0o644)  # other users of the session look at it too
-        os.write(handle, json.dumps({"host": socket.gethostname(), "boot": boot_id(), "pid": os.getpid()}).encode())
+        os.write(handle, json.dumps({**here(), "pid": os.getpid()}).encode())
         os.close(handle)
         try:
             os.link(made, mine.path)
@@ -137,7 +136,7 @@ def _lives(path: Path, silent: float) -> bool:
             holder, renewed = json.loads(stream.read() or "null"), os.fstat(stream.fileno()).st_mtime
     except FileNotFoundError:
         return True  # it was superseded just now: look again
-    if holder is None or (holder["boot"] == boot_id() and holder["host"] == socket.gethostname()):
+    if holder is None or {**holder, **here()} == holder:  # over, or one of this very host
         return False
     with tempfile.NamedTemporaryFile(prefix=f"{path.name}-", dir=path.parent) as now:
         return os.fstat(now.fileno()).st_mtime - renewed < silent
