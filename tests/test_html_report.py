@@ -68,7 +68,7 @@ def test_an_archive_leads_there_too_and_back(chromium, reported):
         for name in reported.ids[:2]:
             frame = page.frame_locator("iframe").first
             frame.locator("#runs-body a.run", has_text=name).first.click()
-            assert frame.locator("h1").inner_text() == name
+            frame.locator("h1", has_text=name).wait_for()  # the page before has one too, until this one is there
             frame.locator(".step").nth(2).wait_for(state="attached")
             frame.locator(".crumbs a").first.click()
             frame.locator("html[data-drawn]").wait_for()

@@ -81,7 +81,7 @@ def counted(page, text: str):
 
 def until(page, true, script: str):
     """Wait for what a script gives; the page's policy forbids Playwright's own way."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not true(page.evaluate(script)):
         assert time.monotonic() < deadline, script
         page.wait_for_timeout(50)
@@ -191,6 +191,7 @@ def test_without_scripts_the_same_can_be_read(chromium, index):
         assert len(rows) == 16 and any("provider_down in generate" in row for row in rows)
         assert not page.locator("#charts").is_visible() and not page.locator("#filters").is_visible()
         page.locator("noscript a", has_text="owner__repo-0").first.click()
+        page.wait_for_url("**/owner__repo-0.html")
         assert page.locator("h1").inner_text() == "owner__repo-0"
 
 
@@ -212,6 +213,10 @@ def test_one_file_has_everything_in_it(chromium, index, tmp_path):
         assert page.locator("#runs-body tr").count() == 16
         page.go_back()
         assert page.frame_locator("#page").locator("h1").inner_text() == "owner__repo-4"
+        page.evaluate("location.hash = 'first/owner__repo-5.html'; setTimeout(() => { location.hash = 'runs' })")
+        page.wait_for_url("**#runs")
+        page.wait_for_timeout(500)  # the page that was asked for first takes a while to unpack
+        assert not page.locator("#page").count() and page.locator("#runs-body").is_visible()
     with page_of(chromium) as page:
         page.goto(f"{alone.as_uri()}#first/owner__repo-5.html")
         assert page.frame_locator("#page").locator("h1").inner_text() == "owner__repo-5"
@@ -242,6 +247,7 @@ def test_nothing_that_others_wrote_gets_out_of_its_place(chromium, tmp_path):
             for name in (EVIL, "a/b c%2F"):
                 page.locator("#runs-body a.run").nth(texts.index(name)).click()
                 there = page.frame_locator("#page") if path != index else page
+                there.locator("h1", has_text=name).wait_for()
                 assert there.locator("h1").inner_text() == name
                 opened(page, path)
                 page.reload()

@@ -180,7 +180,7 @@ const session = (function () {
 
   // ---- Pages that are folded into this one: unpacked when asked for, shown in a frame that can do nothing here.
   const addressed = /^(file|https?):$/.test(location.protocol); // else this page is in a report, and has no address of its own
-  let opened = null;
+  let opened = null, asked = 0;
   async function unpacked(page) {
     const folded = [...document.querySelectorAll("script[data-page]")].find((one) => one.dataset.page === page);
     if (!folded) return null;
@@ -188,8 +188,9 @@ const session = (function () {
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
   }
   async function show(page) {
-    const run = place.get(page);
+    const run = place.get(page), mine = ++asked;
     const source = run ? await unpacked(page) : null;
+    if (mine !== asked) return; // the reader went on while this was unpacked
     if (opened) opened.remove();
     opened = null;
     document.documentElement.classList.toggle("paged", source !== null);
