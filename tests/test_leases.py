@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from trajmake.images import leases
+from trajmake.images.claims import Claim, Claims
 from trajmake.images.leases import Lease
 
 MODES = {"leases": 0o1777, "id": 0o777, "lock": 0o666}
@@ -67,3 +69,19 @@ def test_two_that_make_a_lease_at_once_have_the_same(tmp_path: Path, monkeypatch
     assert (os.listdir(tmp_path), os.listdir(folder), os.listdir(folder / "id")) == (["leases"], ["id"], ["lock"])
     for handle in opened:
         os.close(handle)
+
+
+def test_a_claim_of_a_careful_user_counts_for_everybody(tmp_path: Path, monkeypatch) -> None:
+    """Who cannot read a claim would take the room that it was promised."""
+    monkeypatch.setattr(leases, "FOLDER", tmp_path / "leases")
+    claims, claim = Claims(), Claim("docker", 7, {"1": ("/", 7, "an image")})
+    before = os.umask(0o077)
+    try:
+        with claims.locked():
+            held = claims.add(claim)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (held, held.parent)] == [0o644, 0o1777]
+    assert Claims().others() == [claim]
+    claims.drop(held)
+    assert Claims().others() == []

@@ -50,7 +50,8 @@ class Claims:
     def add(self, claim: Claim) -> Path:
         """Claim, within :meth:`locked`; what it gives is for :meth:`drop`."""
         path = self._folder / f"{secrets.token_hex(8)}.claim"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        os.fchmod(handle, 0o644)  # whatever the umask: every user of the host counts it
         fcntl.flock(handle, fcntl.LOCK_EX)
         os.write(handle, json.dumps(asdict(claim)).encode())
         self._held[path] = handle
@@ -79,8 +80,6 @@ class Claims:
     @property
     def _folder(self) -> Path:
         folder = leases.FOLDER / "claims"
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(PermissionError):
-                folder.chmod(0o1777)
+        leases.make_shared(folder.parent, 0o1777)
+        leases.make_shared(folder, 0o1777)
         return folder

@@ -106,8 +106,8 @@ class Lease:
 
     def _open(self, name: str) -> int:
         path = self._folder / name
-        _make_folder(self._folder.parent, 0o1777)
-        _make_folder(self._folder, 0o777)
+        make_shared(self._folder.parent, 0o1777)
+        make_shared(self._folder, 0o777)
         if not path.exists():
             _make_file(path)
         return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)  # not O_CREAT: it may be another user's
@@ -124,8 +124,8 @@ def reap(folder: Path | None = None) -> list[Path]:
     return dead
 
 
-# What all users share gets its name once it has its mode: a process that is killed in between locks nobody out.
-def _make_folder(folder: Path, mode: int) -> None:
+def make_shared(folder: Path, mode: int) -> None:
+    """Make a folder that all users share; it gets its name once it has its mode, so that no kill locks anybody out."""
     if folder.is_dir():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
