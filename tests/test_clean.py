@@ -18,7 +18,7 @@ from test_sessions import HOLD
 from typer.testing import CliRunner
 
 from trajmake import files
-from trajmake.cli import app
+from trajmake.cli import app, main
 from trajmake.errors import ClaimedError, ConfigError
 from trajmake.sessions import cleaning, layout, locks
 
@@ -49,10 +49,14 @@ def left(root: Path) -> set[str]:
     return {path.name for path in places if path.name != "fetched"}
 
 
+def config_of(root: Path) -> str:
+    options = {"dataset": "none", "models": ["x"], "catalog": {"x": {"agent": "empty"}}, "output_dir": str(root)}
+    return json.dumps(options)
+
+
 def clean(root: Path, *arguments: str, answer: str | None = None):
-    config = {"dataset": "none", "models": ["x"], "catalog": {"x": {"agent": "empty"}}, "output_dir": str(root)}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        json.dump(config, file)
+        file.write(config_of(root))
         file.flush()
         return CliRunner().invoke(app, ["clean", "--configfile", file.name, *arguments], input=answer)
 
@@ -184,6 +188,19 @@ def test_a_session_that_is_being_copied_stays_and_a_removed_one_is_not_copied(tm
     with pytest.raises(ConfigError, match="holds no session s"), cleaning.copying(tmp_path, "s"):
         pass
     assert cleaning.names(tmp_path) == []
+
+
+def test_a_path_that_cannot_be_used_is_said_with_what_to_do(tmp_path, monkeypatch, capsys):
+    lock = made(tmp_path, "old", days=40)
+    lock.unlink()
+    lock.mkdir()
+    config = tmp_path / "config.json"
+    config.write_text(config_of(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["trajmake", "clean", "--configfile", str(config), "--older-than", "30d", "--yes"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    said = capsys.readouterr().err
+    assert caught.value.code == 1 and said.startswith(f"Error: {lock}: Is a directory.\nHint: See "), said
 
 
 @pytest.mark.parametrize("age", ["7", "soon"])

@@ -171,12 +171,18 @@ class BudgetSpentError(TrajmakeError):
 
 @contextlib.contextmanager
 def reported() -> Iterator[None]:
-    """End the process with a fault's message and exit code, without a traceback."""
+    """End the process with a message and an exit code, without a traceback: a fault, or a file that cannot be used."""
     try:
         yield
     except TrajmakeError as error:
         print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        hint = "See that this path is what it should be, may be used by you, and lies on a disk with free space."
+        print(f"Error: {error.filename}: {error.strerror}.\nHint: {hint}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def exit_code_of(reason: str) -> int:
