@@ -93,8 +93,7 @@ class Both:
             self.folder / f"{engine}-template", self.rows, models=["m"], catalog={"m": model}, engine=engine,
             images={"keep": True, "store": str(self.folder / "store")},
         )  # fmt: skip
-        records = [f"outputs/images/{Path(uri).stem}.loaded.json" for uri in sorted(self._uris())]
-        pairs.run(pairs.Side("images", projects.snakemake(from_, self.workers, "--", *records)))
+        pairs.run(pairs.Side("images", projects.snakemake(from_, self.workers, "--until", "load_image")))
         folder = self.folder / engine
         runs = [f"outputs/trajectories/bench/m/instance_{row['instance_id']}/output.jsonl" for row in self.rows]
         return pairs.Side(
@@ -108,9 +107,6 @@ class Both:
     def _made(self, folder: Path, runs: list[str]) -> Any:
         records = [json.loads((folder / run).read_text()) for run in runs]
         return self._product({record["instance_id"]: record["test_result"]["git_patch"] for record in records})
-
-    def _uris(self) -> set[str]:
-        return {row["image_storage_uri"] for row in self.rows}
 
     def _renew(self, folder: Path) -> None:
         projects.quiet("minisweagent-")  # its containers are stopped in the background, ten seconds each

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import ports
 import pytest
 
 SWIFT = ("swift-proxy-server", "swift-account-server", "swift-container-server", "swift-object-server", "memcached")
@@ -56,16 +57,10 @@ class Store:
         )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextlib.contextmanager
 def moto(folder: Path) -> Iterator[Store]:
     """moto's server; it takes any credentials."""
-    port = free_port()
+    (port,) = ports.free()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with _running(command, folder / "moto.log"):
         _wait(port)
@@ -104,29 +99,30 @@ def swift(folder: Path, address: str = "127.0.0.1", within: Sequence[str] = ()) 
 
     ``within`` goes before its commands, for a network of its own that has ``address``.
     """
-    ports = {name: free_port() for name in ("proxy", "account", "container", "object", "memcached")}
-    _swift_files(folder, ports, address)
-    commands = {name: [*within, f"swift-{name}-server", str(folder / f"{name}.conf")] for name in list(ports)[:4]}
+    names = ("proxy", "account", "container", "object", "memcached")
+    at = dict(zip(names, ports.free(len(names)), strict=True))
+    _swift_files(folder, at, address)
+    commands = {name: [*within, f"swift-{name}-server", str(folder / f"{name}.conf")] for name in names[:4]}
     user = ["-u", "root"] if os.geteuid() == 0 else []
-    commands["memcached"] = [*within, "memcached", "-l", "127.0.0.1", "-p", str(ports["memcached"]), *user]
+    commands["memcached"] = [*within, "memcached", "-l", "127.0.0.1", "-p", str(at["memcached"]), *user]
     with contextlib.ExitStack() as stack:
         for name, command in commands.items():
             stack.enter_context(_running(command, folder / f"{name}.log"))
-        for name, port in ports.items():
+        for name, port in at.items():
             if not within or name == "proxy":  # the others are seen from inside alone
                 _wait(port, address)
-        yield Store(f"http://{address}:{ports['proxy']}")
+        yield Store(f"http://{address}:{at['proxy']}")
 
 
-def _swift_files(folder: Path, ports: Mapping[str, int], address: str) -> None:
+def _swift_files(folder: Path, at: Mapping[str, int], address: str) -> None:
     for name in ("account", "container", "object"):
         (folder / "devices" / "d1").mkdir(parents=True, exist_ok=True)
         builder = f"{name}.builder"
-        device = f"r1z1-127.0.0.1:{ports[name]}/d1"
+        device = f"r1z1-127.0.0.1:{at[name]}/d1"
         for arguments in (["create", "4", "1", "0"], ["add", device, "1"], ["rebalance"]):
             subprocess.run(["swift-ring-builder", builder, *arguments], cwd=folder, check=True, capture_output=True)
         (folder / f"{name}.conf").write_text(
-            f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {ports[name]}\nworkers = 1\nswift_dir = {folder}\n"
+            f"[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {at[name]}\nworkers = 1\nswift_dir = {folder}\n"
             f"devices = {folder}/devices\nmount_check = false\nuser = {_user()}\nlog_level = WARNING\n"
             f"[pipeline:main]\npipeline = {name}-server\n[app:{name}-server]\nuse = egg:swift#{name}\n"
             "fallocate_reserve = 0\n"
@@ -136,7 +132,7 @@ def _swift_files(folder: Path, ports: Mapping[str, int], address: str) -> None:
     filters = {
         "catch_errors": "use = egg:swift#catch_errors",
         "proxy-logging": "use = egg:swift#proxy_logging",
-        "cache": f"use = egg:swift#memcache\nmemcache_servers = 127.0.0.1:{ports['memcached']}",
+        "cache": f"use = egg:swift#memcache\nmemcache_servers = 127.0.0.1:{at['memcached']}",
         "s3api": "use = egg:swift#s3api\ns3_acl = false\nlocation = us-east-1\ndns_compliant_bucket_names = false",
         "tempauth": "use = egg:swift#tempauth\nuser_test_tester = testing .admin",
         "bulk": "use = egg:swift#bulk",
@@ -144,7 +140,7 @@ def _swift_files(folder: Path, ports: Mapping[str, int], address: str) -> None:
         "dlo": "use = egg:swift#dlo",
     }
     (folder / "proxy.conf").write_text(
-        f"[DEFAULT]\nbind_ip = {address}\nbind_port = {ports['proxy']}\nworkers = 2\nswift_dir = {folder}\n"
+        f"[DEFAULT]\nbind_ip = {address}\nbind_port = {at['proxy']}\nworkers = 2\nswift_dir = {folder}\n"
         f"user = {_user()}\nlog_level = WARNING\n[pipeline:main]\npipeline = {pipeline}\n"
         "[app:proxy-server]\nuse = egg:swift#proxy\nallow_account_management = true\naccount_autocreate = true\n"
         + "".join(f"[filter:{name}]\n{text}\n" for name, text in filters.items())
@@ -165,7 +161,7 @@ def without_registry() -> str:
 @contextlib.contextmanager
 def registry(folder: Path) -> Iterator[str]:
     """A registry of Docker's own distribution; gives ``127.0.0.1:PORT``, which daemons take without TLS."""
-    port = free_port()
+    (port,) = ports.free()
     config = folder / "registry.yml"
     config.write_text(
         f"version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {folder}/registry}}}}\n"

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import ports
+
 NODES = ("n1", "n2", "n3")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged", "unshare", "nsenter", "bindfs")
 ACCOUNTANTS = ("slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db")
@@ -108,7 +110,7 @@ class Slurm:
         """The same folder on every host, and here."""
         self.local = self.folder / "local"
         """Another folder on each host."""
-        self.ports = dict(zip(("", "dbd", *NODES), _free_ports(2 + len(NODES)), strict=True))
+        self.ports = dict(zip(("", "dbd", *NODES), ports.free(2 + len(NODES)), strict=True))
         self.patience = patience
         self.accounting = accounting
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -257,14 +259,6 @@ def _remove_host(private: Path) -> None:
 
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 if __name__ == "__main__":  # a cluster to try things on: `python tests/slurm.py bash`

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ports
 import pytest
 from project import Project
 from test_images_workflow import engine_or_skip
@@ -92,9 +92,7 @@ def sshd(folder: Path) -> Iterator[str]:
         pytest.skip("sshd is not installed")
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = ports.free()
     config = {
         "Port": port,
         "ListenAddress": "127.0.0.1",
@@ -112,7 +110,7 @@ def sshd(folder: Path) -> Iterator[str]:
     with (folder / "sshd.log").open("wb") as log:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while "listening" not in (folder / "sshd.log").read_text():
             assert process.poll() is None and time.monotonic() < deadline, (folder / "sshd.log").read_text()
             time.sleep(0.05)

@@ -152,41 +152,41 @@ def parent_of(marker: str) -> int:
 
 @pytest.mark.parametrize("code", [0, 1, 3, 126, 255])
 def test_exit_codes(box: Container, code: int) -> None:
-    assert box.run(f"exit {code}", timeout=10).exit_code == code
+    assert box.run(f"exit {code}", timeout=60).exit_code == code
 
 
 def test_a_command_that_is_not_found_or_not_bash_is_a_result(box: Container) -> None:
     """What the agent did wrong is a value, never an exception."""
-    assert box.run("no-such-program", timeout=10).exit_code == 127
-    assert box.run("if then )", timeout=10).exit_code == 2
-    assert box.run("pwd", timeout=10, cwd="/nowhere").exit_code == 126
-    assert box.run("echo \0", timeout=10).exit_code == 126
-    assert box.run("kill -9 $$", timeout=10).exit_code == 137
+    assert box.run("no-such-program", timeout=60).exit_code == 127
+    assert box.run("if then )", timeout=60).exit_code == 2
+    assert box.run("pwd", timeout=60, cwd="/nowhere").exit_code == 126
+    assert box.run("echo \0", timeout=60).exit_code == 126
+    assert box.run("kill -9 $$", timeout=60).exit_code == 137
 
 
 def test_output_is_binary_safe(box: Container) -> None:
     """Every byte comes back, also NUL, the frames' separator, and no newline at the end."""
     every = "".join(f"\\x{number:02x}" for number in range(256))
-    assert box.run(f"printf '{every}'", timeout=10).output == bytes(range(256))
-    assert box.run("printf '\\036abc exit 0 1\\n'", timeout=10).output == b"\x1eabc exit 0 1\n"
-    assert box.run("true", timeout=10).output == b""
+    assert box.run(f"printf '{every}'", timeout=60).output == bytes(range(256))
+    assert box.run("printf '\\036abc exit 0 1\\n'", timeout=60).output == b"\x1eabc exit 0 1\n"
+    assert box.run("true", timeout=60).output == b""
 
 
 def test_a_command_may_hold_any_character(box: Container) -> None:
     text = "".join(chr(number) for number in range(1, 0x180)).replace("'", "") + "→ 🐍 \udcff"
-    assert box.run(f"printf %s '{text}'", timeout=10).output == text.encode("utf-8", "surrogateescape")
+    assert box.run(f"printf %s '{text}'", timeout=60).output == text.encode("utf-8", "surrogateescape")
 
 
 def test_stdout_and_stderr_are_one_stream_in_order(box: Container) -> None:
     command = "for i in 1 2 3; do echo out $i; echo err $i >&2; done"
     expected = "".join(f"out {n}\nerr {n}\n" for n in (1, 2, 3))
-    assert box.run(command, timeout=10).text == expected
+    assert box.run(command, timeout=60).text == expected
 
 
 def test_reopening_stderr_does_not_cut_off_what_came_before(box: Container) -> None:
     """`echo x > /dev/stderr` truncates its target: with a plain file as output a whole test log would go."""
     command = "echo first; echo second > /dev/stderr; echo third | tee /dev/stderr >/dev/null; echo last >/dev/stdout"
-    assert box.run(command, timeout=10).text == "first\nsecond\nthird\nlast\n"
+    assert box.run(command, timeout=60).text == "first\nsecond\nthird\nlast\n"
 
 
 def test_there_is_no_standard_input(box: Container) -> None:
@@ -195,7 +195,7 @@ def test_there_is_no_standard_input(box: Container) -> None:
 
 
 def test_cwd_and_env_are_those_of_one_command(box: Container) -> None:
-    result = box.run('pwd; echo "$A|$FROM_IMAGE"', timeout=10, cwd="/usr/bin", env={"A": "x 'y'\n$z"})
+    result = box.run('pwd; echo "$A|$FROM_IMAGE"', timeout=60, cwd="/usr/bin", env={"A": "x 'y'\n$z"})
     assert result.text == "/usr/bin\nx 'y'\n$z|yes\n"
     ok(box, "cd /etc; export A=1; x=2; alias ls=false")
     assert ok(box, 'pwd; echo "[$A$x]"') == "/\n[]"
@@ -205,7 +205,7 @@ def test_commands_may_be_longer_than_one_argument(box: Container) -> None:
     """The kernel refuses an argument above 128 KiB; agents write whole files by here-document."""
     body = "0123456789abcdef" * 64 + "\n"
     command = f"cat <<'END' | wc -c\n{body * 200}END\nexit 7"
-    result = box.run(command, timeout=10, env={"A": "b"}, cwd="/etc")
+    result = box.run(command, timeout=60, env={"A": "b"}, cwd="/etc")
     assert (result.exit_code, result.text.strip()) == (7, str(len(body) * 200))
     assert ok(box, "ls -A /tmp") == ""
 
@@ -214,8 +214,8 @@ def test_signals_have_their_defaults(box: Container) -> None:
     """Python ignores SIGPIPE, bash SIGINT in the background: neither may reach a command."""
     status = ok(box, "cat /proc/self/status")
     assert "SigIgn:\t0000000000000000" in status
-    assert box.run("kill -INT $$", timeout=10).exit_code == 130
-    assert box.run("kill -TERM 0", timeout=10).exit_code == 143
+    assert box.run("kill -INT $$", timeout=60).exit_code == 130
+    assert box.run("kill -TERM 0", timeout=60).exit_code == 143
 
 
 def test_a_signal_ignored_by_our_caller_is_not_by_a_command(here: Here) -> None:
@@ -252,10 +252,10 @@ def test_much_output_goes_to_the_log_and_head_and_tail_are_kept(box: Container, 
 
 
 def test_output_at_the_limit_is_whole(box: Container) -> None:
-    assert box.run("printf 0123456789", timeout=10, keep=10) == dataclasses.replace(
-        box.run("printf 0123456789", timeout=10), seconds=pytest.approx(0, abs=60)
+    assert box.run("printf 0123456789", timeout=60, keep=10) == dataclasses.replace(
+        box.run("printf 0123456789", timeout=60), seconds=pytest.approx(0, abs=60)
     )
-    assert box.run("printf 0123456789", timeout=10, keep=9).truncated == 1
+    assert box.run("printf 0123456789", timeout=60, keep=9).truncated == 1
 
 
 def test_a_log_that_cannot_be_written_is_told(box: Container) -> None:
@@ -263,7 +263,7 @@ def test_a_log_that_cannot_be_written_is_told(box: Container) -> None:
     if not os.access("/dev/full", os.W_OK):
         pytest.skip("this user may not write /dev/full")
     with pytest.raises(DiskFullError, match="/dev/full"):
-        box.run("yes | head -c 1000000", timeout=10, log=Path("/dev/full"))
+        box.run("yes | head -c 1000000", timeout=60, log=Path("/dev/full"))
     assert ok(box, "echo still here") == "still here"
 
 
@@ -335,7 +335,7 @@ def test_a_server_started_by_one_command_serves_the_next(here: Here) -> None:
 def test_the_shell_survives(here: Here, command: str) -> None:
     with here.start() as container:
         container.run(command, timeout=5)
-        result = container.run("echo $((6 * 7)); exit 5", timeout=10)
+        result = container.run("echo $((6 * 7)); exit 5", timeout=60)
         assert (result.exit_code, result.text) == (5, "42\n")
         container.write("/file", b"x\0y")
         assert container.read("/file") == b"x\0y"
@@ -393,20 +393,20 @@ def test_writing_where_nothing_can_be_written(box: Container) -> None:
 
 def test_there_is_no_network(box: Container) -> None:
     assert [line.split(":")[0].strip() for line in ok(box, "cat /proc/net/dev").splitlines()[2:]] == ["lo"]
-    assert box.run("echo > /dev/tcp/192.0.2.1/80", timeout=10).exit_code == 1
-    refused = box.run("echo > /dev/tcp/127.0.0.1/9", timeout=10)  # lo is up: refused, not unreachable
+    assert box.run("echo > /dev/tcp/192.0.2.1/80", timeout=60).exit_code == 1
+    refused = box.run("echo > /dev/tcp/127.0.0.1/9", timeout=60)  # lo is up: refused, not unreachable
     assert "refused" in refused.text
 
 
 def test_the_host_cannot_be_seen(here: Here, box: Container, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("of the host")
-    assert box.run(f"cat {secret}", timeout=10).exit_code == 1
-    assert box.run(f"cat /proc/1/root{secret} /proc/1/cwd{secret}", timeout=10).exit_code == 1
+    assert box.run(f"cat {secret}", timeout=60).exit_code == 1
+    assert box.run(f"cat /proc/1/root{secret} /proc/1/cwd{secret}", timeout=60).exit_code == 1
     assert str(ROOT) not in ok(box, "cat /proc/1/mountinfo | wc -l; echo; ls /")
     assert len(ok(box, "cd /proc; echo [0-9]*").split()) < 10
     for path in ("/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/proc/sys/vm/swappiness"):
-        assert box.run(f"cat {path} | head -c 99 > /tmp/x; echo x > {path}", timeout=10).exit_code == 1, path
+        assert box.run(f"cat {path} | head -c 99 > /tmp/x; echo x > {path}", timeout=60).exit_code == 1, path
 
 
 def test_no_new_privileges(box: Container) -> None:
@@ -428,7 +428,7 @@ def test_devices_are_the_containers_own(here: Here) -> None:
     devices = [Path("/dev", name) for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx")]
     before = [path.stat().st_mode for path in devices]
     with here.start() as container:
-        container.run("chmod 604 /dev/* /proc/kcore /proc/keys /proc/timer_list", timeout=10)
+        container.run("chmod 604 /dev/* /proc/kcore /proc/keys /proc/timer_list", timeout=60)
         assert [path.stat().st_mode for path in devices] == before
 
 
@@ -437,7 +437,7 @@ def test_files_do_not_leak_between_containers_of_one_image(here: Here) -> None:
         ok(one, "echo mine > /etc/passwd; rm /usr/bin/seq; mkdir /only-here")
         assert ok(one, "cat /etc/passwd") == "mine"
         assert "root:x:0:0" in ok(other, "cat /etc/passwd; ls /usr/bin/seq")
-        assert other.run("ls /only-here", timeout=10).exit_code != 0
+        assert other.run("ls /only-here", timeout=60).exit_code != 0
 
 
 def test_a_folder_of_the_image_can_be_removed_and_made_again(here: Here) -> None:
@@ -949,10 +949,10 @@ def test_lent_folders_are_read_only_and_sockets_in_them_answer(here: Here, tmp_p
                 "hello from /opt/a b/lent/bin/hello\nhello from /srv/hello"
             )
             for attempt in ("touch /srv/new", "rm /srv/hello", "chmod 777 /srv/hello", "> '/opt/a b/lent/bin/hello'"):
-                result = container.run(attempt, timeout=10)
+                result = container.run(attempt, timeout=60)
                 assert result.exit_code != 0 and "Read-only file system" in result.text, attempt
-            assert container.run("mount -o remount,rw /srv || umount /srv", timeout=10).exit_code != 0
-            assert container.run("cat '/opt/a b/lent/out'", timeout=10).exit_code != 0
+            assert container.run("mount -o remount,rw /srv || umount /srv", timeout=60).exit_code != 0
+            assert container.run("cat '/opt/a b/lent/out'", timeout=60).exit_code != 0
             assert ok(container, "test -S '/opt/a b/lent/door' && echo there") == "there"
             (lent / "later").write_text("made on the host afterwards")
             assert ok(container, "cat '/opt/a b/lent/later'") == "made on the host afterwards"

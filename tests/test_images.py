@@ -19,6 +19,7 @@ from typing import Any
 
 import images
 import object_stores
+import ports
 import pytest
 import zstandard
 from images import member, tar_of
@@ -444,7 +445,7 @@ def test_denied_access_is_named(tmp_path: Path, monkeypatch, store: Store, reque
 
 
 def test_an_endpoint_that_does_not_answer_is_named(tmp_path: Path, moto: Store) -> None:
-    nowhere = f"http://127.0.0.1:{object_stores.free_port()}"
+    nowhere = f"http://127.0.0.1:{ports.free()[0]}"
     options = options_of(tmp_path, Store(nowhere))
     with pytest.raises(ImageMissingError, match=r"s3://images/x\.tar") as caught:
         sources.locate("s3://images/x.tar", options.images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import threading
 import time
@@ -187,6 +188,27 @@ def test_a_session_that_begins_while_another_loads_needs_nothing_of_its_tarball(
         side_by_side(project, wait)
 
 
+def test_no_job_fails_since_another_session_renews_an_images_record(tmp_path: Path) -> None:
+    """Another's Snakemake touches it once its own job has ended; ours compares the times of input and output."""
+    engine_or_skip("namespace", tmp_path / "store")
+    rows = small_instances.make(tmp_path / "made", 3)
+    config = {"models": ["gold"], "engine": "namespace", "session": "s"}
+    project = project_of(tmp_path / "project", tmp_path / "data", rows, tmp_path / "store", **config)
+    images = project.root / "outputs/images"
+
+    def renew() -> int:
+        soon = time.time() + 60  # later than what any job of ours has just made
+        return len([os.utime(path, (soon, soon)) for path in images.glob("*.loaded.json")])
+
+    with project.started(project.command("-j", "2"), "said.log") as process:
+        while process.poll() is None:
+            touched = renew()
+            time.sleep(0.001)
+    assert touched == 3 and process.returncode == 0, (project.root / "said.log").read_text()
+    assert {row["Resolved"] for row in project.results("s").values()} == {"true"}
+    assert not list(images.glob("fetched/s/*"))
+
+
 def test_a_run_that_ends_leaves_no_tarball_of_one_that_was_stopped(tmp_path: Path) -> None:
     """Snakemake removes what is temporary after its last use, and forgets it when it is stopped in between."""
     engine_or_skip("namespace", tmp_path / "store")
@@ -198,11 +220,11 @@ def test_a_run_that_ends_leaves_no_tarball_of_one_that_was_stopped(tmp_path: Pat
     fetched = project.root / "outputs/images/fetched/s"
     image = record.name.removesuffix(".loaded.json")
     fetched.mkdir(parents=True, exist_ok=True)
-    for name in (image, "not-loaded-yet"):
-        (fetched / f"{name}.tar").write_bytes(b"an archive")
+    for name in (f"{image}.tar", "not-loaded-yet.tar", f"{image}.loaded", "agent.built"):
+        (fetched / name).write_bytes(b"an archive")
     (project.root / "outputs/results/s/results.csv").unlink()
     assert project.snakemake("-j", "2", "--notemp").returncode == 0
-    assert len(list(fetched.iterdir())) == 2
+    assert len(list(fetched.iterdir())) == 4
     (project.root / "outputs/results/s/results.csv").unlink()
     assert project.snakemake("-j", "2").returncode == 0
     assert [path.name for path in fetched.iterdir()] == ["not-loaded-yet.tar"]

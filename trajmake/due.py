@@ -7,14 +7,25 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trajmake import files
+from trajmake.sessions import faults
+
 
 @dataclass(frozen=True)
 class Needs:
-    """What a run waits for, by name: its model's turn, its image's record, its agent's bundles."""
+    """What a run waits for, by name: its model's turn, its image, its agent's bundles, where they are not here yet."""
 
     turn: Sequence[str] = ()
     image: Sequence[str] = ()
     bundle: Sequence[str] = ()
+
+
+def recorded(path: str) -> bool:
+    """Whether the record of an image or a bundle is there and is no fault's."""
+    try:
+        return not faults.of(files.read_json(path))
+    except (OSError, ValueError):
+        return False
 
 
 def stands(folder: str, made_for: tuple[str, str]) -> bool:

@@ -5,7 +5,6 @@ The Snakefile makes one :class:`Plan`; rules look things up in it. Objects of Sn
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -17,10 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trajmake import agents, engines, files, notifications, predictions, signals
+from trajmake import agents, engines, notifications, predictions, signals
 from trajmake import settings as configuration
 from trajmake.datasets import Dataset, said
-from trajmake.due import Needs, stands
+from trajmake.due import Needs, recorded, stands
 from trajmake.errors import ConfigError, DatasetError, EngineUnavailableError
 from trajmake.grading import code_digest
 from trajmake.live import keeper
@@ -61,6 +60,7 @@ class Plan:
         self._digests: dict[str, str] = {}
         _ = self._model_digests, self._predictions  # now, so that a missing file is said at once
         self._due: dict[tuple[str, str], bool] = {}
+        self._recorded: dict[str, bool] = {}
 
     @property
     def candidates(self) -> list[str]:
@@ -113,8 +113,8 @@ class Plan:
         image = self._image.get(instance_id)
         return Needs(
             [model] if self._request.whole else [],
-            [image] if image and image not in self._loaded else [],
-            agents.bundles(self.settings.catalog[model].agent),
+            self._lacking(layout.LOADED, [image] if image else []),
+            self._lacking(layout.BUILT, agents.bundles(self.settings.catalog[model].agent)),
         )
 
     @cached_property
@@ -151,16 +151,12 @@ class Plan:
             return True
         return not stands(folder, (self.row_digest(instance_id), self.model_digest(model, instance_id)))
 
-    @cached_property
-    def _loaded(self) -> set[str]:
-        """Images with a record that is no fault."""
-        folder = Path(self.settings.output_dir) / layout.IMAGES
-        loaded = set()
-        for image in self.image_uris:
-            with contextlib.suppress(OSError, ValueError):
-                if not faults.of(files.read_json(folder / f"{image}.loaded.json")):
-                    loaded.add(image)
-        return loaded
+    def _lacking(self, record: str, names: list[str]) -> list[str]:
+        """Images or bundles that no session has brought here, or that met a fault."""
+        places = {name: f"{self.settings.output_dir}/{record.format(name=name)}" for name in names}
+        for place in set(places.values()) - self._recorded.keys():
+            self._recorded[place] = recorded(place)
+        return [name for name in names if not self._recorded[places[name]]]
 
     def instances_of(self, image: str) -> list[str]:
         """Instances that use an image."""

@@ -73,9 +73,13 @@ class Host:
 
 
 def sweep(options: Settings) -> None:
-    """Remove the session's tarballs whose images are loaded: those of a run that was stopped Snakemake forgets."""
+    """Remove what was temporary in a run that was stopped, which Snakemake forgets: tarballs of images that are loaded,
+    and the marks that they are.
+    """
     folder = Path(options.output_dir) / layout.IMAGES
     fetched = Path(options.output_dir) / layout.FETCHED.format(session=options.session)
     for tarball in () if options.images.keep else fetched.glob("*.tar"):
         if "id" in files.read_object(folder / f"{tarball.stem}.loaded.json"):
             tarball.unlink(missing_ok=True)
+    for mark in (*fetched.glob("*.loaded"), *fetched.glob("*.built")):
+        mark.unlink(missing_ok=True)

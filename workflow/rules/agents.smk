@@ -1,9 +1,10 @@
 # What agents bring into containers, built once for all sessions.
 #
 # in:  trajmake/agents/openhands/requirements.txt (the bundle's name is its digest)
-# out: bundles/{bundle}.json; the bundle itself lies in `openhands.bundles`
+# out: images/fetched/SESSION/{bundle}.built (temporary), bundles/{bundle}.json; the bundle itself lies in
+#      `openhands.bundles`
 #
-# Updated, since Snakemake removes other outputs before a job: sessions run side by side, and all share the record.
+# The record, which all sessions share, is none of Snakemake's files, as that of an image.
 
 
 localrules:
@@ -13,7 +14,7 @@ localrules:
 rule build_bundle:
     """Put an interpreter and the agent's packages into a folder that runs in any container."""
     output:
-        record=update(f"{OUT}/{layout.BUNDLES}/{{bundle}}.json"),
+        built=temp(touch(f"{FETCHED}/{{bundle}}.built")),
     log:
         f"{OUT}/logs/bundles/{{bundle}}.log",
     benchmark:
@@ -25,6 +26,7 @@ rule build_bundle:
         "../../environment.yml"
     params:
         faults=faults_of("build_bundle"),
+        record=f"{OUT}/{layout.BUNDLES}/{{bundle}}.json",
     message:
         "Building {wildcards.bundle}"
     script:

@@ -61,8 +61,8 @@ def needs(wildcards):
         "gate": expand(
             f"{RESULTS}/gates/{{model}}.gate", session=SESSION, model=due.turn
         ),
-        "image": expand(f"{IMAGES}/{{image}}.loaded.json", image=due.image),
-        "bundle": expand(f"{OUT}/{layout.BUNDLES}/{{bundle}}.json", bundle=due.bundle),
+        "image": expand(f"{FETCHED}/{{image}}.loaded", image=due.image),
+        "bundle": expand(f"{FETCHED}/{{bundle}}.built", bundle=due.bundle),
     }
 
 

@@ -1,7 +1,7 @@
 # Trajectories: the dear stage. Repeated only for its row, its model's settings,
 # a fault of its own, or --forcerun.
 #
-# in:  images/{image}.loaded.json, the agent's bundle, the row's digest, the model's digest
+# in:  images/fetched/SESSION/{image}.loaded and {bundle}.built where these have to come, digests of row and model
 # out: trajectories/{session}/{model}/instance_{instance_id}/{output.jsonl,metadata.json}
 from trajmake.stages import forked
 

@@ -1,11 +1,12 @@
 # Images: image URI -> tarball -> loaded in the engine -> released after the last test run.
 #
 # in:  the URIs of the dataset's rows
-# out: images/fetched/SESSION/{image}.tar (temporary), images/{image}.loaded.json,
+# out: images/fetched/SESSION/{image}.tar and {image}.loaded (temporary), images/{image}.loaded.json,
 #      results/{session}/released/{model}/{image}.json
 #
-# Sessions run side by side in one folder, and Snakemake removes the output of a job before it, and what is temporary
-# after its use: so each session has tarballs of its own, and the record, which all share, is updated in its place.
+# Sessions run side by side in one folder. Snakemake removes the output of a job before it, after a failure, and, where it
+# is temporary, after its use; it touches what a job has made, and takes a job for failed whose input is newer than its
+# output. So all files of these rules are the session's own, and the record, which sessions share, is none of them.
 #
 # Jobs are forked off a process that has the library: an interpreter would cost more than what they do.
 from trajmake.stages import forked
@@ -42,12 +43,13 @@ rule fetch_image:
 rule load_image:
     """Load a tarball into the engine and record id, size and tags.
 
-    The record is kept for good; whether the image is still there is asked by id before each use.
+    The record is kept for good, and who has it loads nothing; whether the image is still there is asked by id before
+    each use.
     """
     input:
         tarball=rules.fetch_image.output.tarball,
     output:
-        record=update(f"{IMAGES}/{{image}}.loaded.json"),
+        loaded=temp(touch(f"{FETCHED}/{{image}}.loaded")),
     log:
         f"{OUT}/logs/images/{{image}}.load_image.log",
     priority: 10
@@ -59,7 +61,14 @@ rule load_image:
     message:
         "Loading image {wildcards.image}"
     run:
-        forked.run("load_image", config, uri=params.uri, **input, **output, log=log[0])
+        forked.run(
+            "load_image",
+            config,
+            uri=params.uri,
+            tarball=input.tarball,
+            record=f"{IMAGES}/{wildcards.image}.loaded.json",
+            log=log[0],
+        )
 
 
 rule release_image:

@@ -4,6 +4,6 @@ from trajmake.stages.bundle import build_bundle
 
 build_bundle(
     snakemake.config,
-    record=snakemake.output.record,
+    record=snakemake.params.record,
     log=snakemake.log[0],
 )
