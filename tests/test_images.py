@@ -211,7 +211,8 @@ def test_a_kept_tarball_is_there_for_other_sessions(host: Host, tmp_path: Path) 
     Lease(identity, host.driver).drop()
     assert space.remove(host.engine, host.engine.find(identity), host.driver) == ""
     assert lifecycle.ensure(host.engine, uri, other.options).id == record["id"] == identity
-    assert left(other) == ["fetched", "image.tar"]
+    assert left(other) == ["fetched", "image.loaded.json", "image.tar"]
+    assert other.known("image") == record
     lifecycle.fetch(other, uri, other.folder / "fetched/t/image.tar")
     assert (other.folder / "fetched/t/image.tar").samefile(other.folder / "image.tar")
 

@@ -209,6 +209,28 @@ def test_no_job_fails_since_another_session_renews_an_images_record(tmp_path: Pa
     assert not list(images.glob("fetched/s/*"))
 
 
+def test_an_image_that_came_by_no_load_of_its_own_is_recorded_and_released(tmp_path: Path) -> None:
+    """A run that was stopped left its mark, and somebody removed the record, as the hint for a changed image says."""
+    engine = engine_or_skip("namespace", tmp_path / "store")
+    rows = small_instances.make(tmp_path / "made", 1)
+    config = {"models": ["gold"], "engine": "namespace", "session": "s"}
+    project = project_of(tmp_path / "project", tmp_path / "data", rows, tmp_path / "store", **config)
+    images = project.root / "outputs/images"
+    assert project.snakemake("-j", "2", "--notemp").returncode == 0
+    (record,) = images.glob("*.loaded.json")
+    before = record.read_text()
+    record.unlink()
+    for tarball in images.glob("fetched/s/*.tar"):
+        tarball.unlink()
+    (project.folder("gold", rows[0]["instance_id"], "s") / "output.jsonl").unlink()
+    done = project.snakemake("-j", "2")
+    assert done.returncode == 0 and "Loading image" not in done.stdout, done.stdout
+    assert record.read_text() == before
+    (released,) = project.root.glob("outputs/results/s/released/gold/*.json")
+    assert json.loads(released.read_text())["released"] and engine.find(rows[0]["image_id"]) is None
+    assert not list(images.glob("fetched/s/*"))
+
+
 def test_a_run_that_ends_leaves_no_tarball_of_one_that_was_stopped(tmp_path: Path) -> None:
     """Snakemake removes what is temporary after its last use, and forgets it when it is stopped in between."""
     engine_or_skip("namespace", tmp_path / "store")

@@ -48,6 +48,10 @@ class Host:
         """The tarball that stays where ``images.keep`` is set."""
         return self.folder / f"{layout.image_name(uri)}.tar"
 
+    def record(self, image: str) -> Path:
+        """The file of what an image (its safe name) came to, of all sessions."""
+        return self.folder / f"{image}.loaded.json"
+
     def known(self, image: str) -> dict[str, Any]:
         """What the record of an image (its safe name) says; empty where there is none.
 
@@ -55,7 +59,7 @@ class Host:
             CarriedFault: it is a fault.
             ImageBrokenError: it is damaged.
         """
-        path = self.folder / f"{image}.loaded.json"
+        path = self.record(image)
         try:
             found = files.read_json(path)
         except FileNotFoundError:

@@ -70,10 +70,13 @@ def load(host: Host, tarball: Path, uri: str) -> dict[str, Any]:
             if image is None:  # removed since then
                 image, sha256 = _again(host, uri, here["here"])
         else:
-            image = _load(host, tarball, uri)
-            sha256 = tarballs.sha256(tarball)
+            image, sha256 = _load(host, tarball, uri), tarballs.sha256(tarball)
+    return _said(uri, image, sha256)
+
+
+def _said(uri: str, image: Image, sha256: str) -> dict[str, Any]:
     tags = [tag for tag in image.tags if tag != mark(image.id)]
-    known = {"image": tarball.stem, "id": image.id, "size": image.size, "tags": tags}
+    known = {"image": layout.image_name(uri), "id": image.id, "size": image.size, "tags": tags}
     return known | {"uri": layout.public_uri(uri), "sha256": sha256}
 
 
@@ -93,7 +96,7 @@ def record(path: Path, uri: str, said: dict[str, Any]) -> None:
 
 
 def ensure(engine: Engine, uri: str, options: Settings) -> Image:
-    """The image at ``uri`` on this host, leased: loaded where it was removed, was never here, or has no record.
+    """The image at ``uri`` on this host, leased: loaded where it was removed, was never here, or has no record yet.
 
     Args:
         engine: Where it must be.
@@ -105,14 +108,18 @@ def ensure(engine: Engine, uri: str, options: Settings) -> Image:
         ImageBrokenError: the source now holds another image than the record says, or that is damaged.
     """
     host = Host(engine, options)
-    tarball = host.kept(uri)
-    expected = str(host.known(layout.image_name(uri)).get("id", ""))
+    tarball, name = host.kept(uri), layout.image_name(uri)
+    expected = str(host.known(name).get("id", ""))
     if expected and (found := _find(host, expected, uri)):
         return found
     with _named(uri), host.claim(uri, here=True):
         if tarballs.is_archive(tarball):
-            return _load(host, tarball, uri, expected)
-        return _again(host, uri, expected)[0]
+            image, sha256 = _load(host, tarball, uri, expected), "" if expected else tarballs.sha256(tarball)
+        else:
+            image, sha256 = _again(host, uri, expected)
+    if not expected:  # whoever releases it looks there
+        record(host.record(name), uri, _said(uri, image, sha256))
+    return image
 
 
 def release(engine: Engine, record: dict[str, Any], options: Settings) -> dict[str, Any]:
