@@ -50,7 +50,7 @@ class Host:
 
     def record(self, image: str) -> Path:
         """The file of what an image (its safe name) came to, of all sessions."""
-        return self.folder / f"{image}.loaded.json"
+        return Path(self.options.output_dir) / layout.LOADED.format(name=image)
 
     def known(self, image: str) -> dict[str, Any]:
         """What the record of an image (its safe name) says; empty where there is none.
@@ -80,10 +80,10 @@ def sweep(options: Settings) -> None:
     """Remove what was temporary in a run that was stopped, which Snakemake forgets: tarballs of images that are loaded,
     and the marks that they are.
     """
-    folder = Path(options.output_dir) / layout.IMAGES
-    fetched = Path(options.output_dir) / layout.FETCHED.format(session=options.session)
+    place = Path(options.output_dir)
+    fetched = place / layout.FETCHED.format(session=options.session)
     for tarball in () if options.images.keep else fetched.glob("*.tar"):
-        if "id" in files.read_object(folder / f"{tarball.stem}.loaded.json"):
+        if "id" in files.read_object(place / layout.LOADED.format(name=tarball.stem)):
             tarball.unlink(missing_ok=True)
     for mark in (*fetched.glob("*.loaded"), *fetched.glob("*.built")):
         mark.unlink(missing_ok=True)

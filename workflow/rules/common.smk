@@ -24,7 +24,6 @@ EVALUATION = f"{OUT}/{layout.EVALUATION}"
 RESULTS = f"{OUT}/{layout.RESULTS}"
 LOGS = f"{OUT}/{layout.LOGS}"
 BENCHMARKS = f"{OUT}/{layout.BENCHMARKS}"
-IMAGES = f"{OUT}/{layout.IMAGES}"
 FETCHED = f"{OUT}/{layout.FETCHED.format(session=SESSION)}"
 
 

@@ -66,7 +66,7 @@ rule load_image:
             config,
             uri=params.uri,
             tarball=input.tarball,
-            record=f"{IMAGES}/{wildcards.image}.loaded.json",
+            record=f"{OUT}/{layout.LOADED.format(name=wildcards.image)}",
             log=log[0],
         )
 
